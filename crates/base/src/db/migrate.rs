@@ -1,0 +1,174 @@
+//! Numbered, append-only migrations, one text for both engines.
+//!
+//! For PostgreSQL every `TEXT` column is `COLLATE "C"`, so that both engines sort alike. A
+//! statement behind `-- only: postgres` or `-- only: sqlite` is for that engine alone; a blank
+//! line ends it.
+
+use std::borrow::Cow;
+
+use super::{Backend, Db, DbError, Engine, OpenError};
+use crate::{Micros, args, sql};
+
+/// One step of the schema.
+pub struct Migration {
+    pub version: i64,
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+macro_rules! migration {
+    ($version:literal, $name:literal) => {
+        Migration { version: $version, name: $name, text: include_str!(concat!("../../migrations/", $name, ".sql")) }
+    };
+}
+
+const MIGRATIONS: &[Migration] = &[migration!(1, "0001_first")];
+
+/// All migrations, oldest first.
+pub fn migrations() -> &'static [Migration] {
+    MIGRATIONS
+}
+
+pub(super) async fn run(db: &Db, now: Micros) -> Result<(), OpenError> {
+    let mut tx = db.begin().await.map_err(|error| first_write(db, error))?;
+    tx.batch(Cow::Borrowed(
+        "CREATE TABLE IF NOT EXISTS schema_migrations \
+         (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)",
+    ))
+    .await
+    .map_err(|error| first_write(db, error))?;
+    if db.engine() == Engine::Postgres {
+        // Two replicas that start at once take turns.
+        tx.batch(Cow::Borrowed("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")).await?;
+    }
+    let found: i64 = tx
+        .one(sql!("SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_migrations"), &[])
+        .await?
+        .unwrap_or(0);
+    let known = MIGRATIONS.last().map_or(0, |m| m.version);
+    if found > known {
+        return Err(OpenError::Newer { found, known });
+    }
+    if found == known {
+        // Nothing to write: leave the file as it is.
+        return if found == 0 { Ok(tx.commit().await?) } else { Ok(()) };
+    }
+    if found == 0 {
+        tx.commit().await?;
+    } else {
+        drop(tx);
+    }
+    let snapshot = if found > 0 { snapshot(db, found).await? } else { None };
+    let mut tx = db.begin().await?;
+    if db.engine() == Engine::Postgres {
+        tx.batch(Cow::Borrowed("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")).await?;
+    }
+    let found: i64 = tx
+        .one(sql!("SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_migrations"), &[])
+        .await?
+        .unwrap_or(0);
+    for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
+        let step = async {
+            tx.batch(Cow::Owned(for_engine(migration.text, db.engine()))).await?;
+            tx.run(
+                sql!("INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)"),
+                args![migration.version, migration.name, now],
+            )
+            .await
+        };
+        if let Err(error) = step.await {
+            return Err(OpenError::Migration { name: migration.name, problem: error.to_string(), snapshot });
+        }
+        tracing::info!(migration.name = migration.name, "schema migrated");
+    }
+    tx.commit().await.map_err(|error| OpenError::Migration {
+        name: "commit",
+        problem: error.to_string(),
+        snapshot,
+    })
+}
+
+/// The first write shows whether the file may be written at all.
+fn first_write(db: &Db, error: DbError) -> OpenError {
+    match &*db.0 {
+        Backend::Sqlite(sqlite) => {
+            OpenError::Sqlite { path: sqlite.path().to_owned(), problem: error.to_string() }
+        }
+        Backend::Postgres(_) => OpenError::Db(error),
+    }
+}
+
+/// Copies an SQLite database aside before it is changed.
+async fn snapshot(db: &Db, version: i64) -> Result<Option<std::path::PathBuf>, OpenError> {
+    let Backend::Sqlite(sqlite) = &*db.0 else { return Ok(None) };
+    let mut path = sqlite.path().as_os_str().to_owned();
+    path.push(format!(".before-{}", version + 1));
+    let path = std::path::PathBuf::from(path);
+    let source = sqlite.path().to_owned();
+    let target = path.clone();
+    let copied = tokio::task::spawn_blocking(move || -> Result<(), DbError> {
+        if target.exists() {
+            std::fs::remove_file(&target).map_err(|e| DbError::Other(e.to_string()))?;
+        }
+        let connection = rusqlite::Connection::open(source)?;
+        connection.execute("VACUUM INTO $1", [target.to_string_lossy()])?;
+        Ok(())
+    })
+    .await
+    .map_err(|e| DbError::Other(e.to_string()))
+    .and_then(|done| done);
+    match copied {
+        Ok(()) => Ok(Some(path)),
+        Err(error) => Err(OpenError::Migration {
+            name: "snapshot before migrating",
+            problem: error.to_string(),
+            snapshot: None,
+        }),
+    }
+}
+
+/// The text of a migration as one engine wants it.
+fn for_engine(text: &str, engine: Engine) -> String {
+    let mut out = String::with_capacity(text.len() + 512);
+    let mut only: Option<Engine> = None;
+    for line in text.lines() {
+        match line.trim() {
+            "-- only: sqlite" => only = Some(Engine::Sqlite),
+            "-- only: postgres" => only = Some(Engine::Postgres),
+            "" => only = None,
+            comment if comment.starts_with("--") => {}
+            _ if only.is_some_and(|wanted| wanted != engine) => {}
+            _ if engine == Engine::Postgres && only.is_none() => {
+                out.push_str(&line.replace(" TEXT", " TEXT COLLATE \"C\""));
+                out.push('\n');
+            }
+            _ => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_numbered_without_gaps() {
+        for (i, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.version, i as i64 + 1);
+            assert!(migration.name.starts_with(&format!("{:04}_", migration.version)));
+        }
+    }
+
+    #[test]
+    fn each_engine_gets_its_own_text() {
+        let text = "CREATE TABLE a (id TEXT);\n\n-- only: postgres\nCREATE FUNCTION f(x TEXT) …;\n\n-- only: sqlite\nSELECT 1;\n\nSELECT 2;";
+        let sqlite = for_engine(text, Engine::Sqlite);
+        assert_eq!(sqlite, "CREATE TABLE a (id TEXT);\nSELECT 1;\nSELECT 2;\n");
+        let postgres = for_engine(text, Engine::Postgres);
+        assert_eq!(postgres, "CREATE TABLE a (id TEXT COLLATE \"C\");\nCREATE FUNCTION f(x TEXT) …;\nSELECT 2;\n");
+    }
+}
