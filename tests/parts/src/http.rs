@@ -33,7 +33,12 @@ impl Client {
             .timeout(PATIENCE)
             .build()
             .unwrap_or_else(|error| panic!("no HTTP client: {error}"));
-        Self { http, base: base.trim_end_matches('/').to_owned(), cookies: Arc::default(), headers: HeaderMap::new() }
+        Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            cookies: Arc::default(),
+            headers: HeaderMap::new(),
+        }
     }
 
     /// The same client, sending this header with every request from now on.
@@ -67,7 +72,8 @@ impl Client {
     /// A request to build on, with the cookies and headers of this client; send it by [`Client::send`].
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = if path.starts_with("http") { path.to_owned() } else { format!("{}{path}", self.base) };
-        let cookies = self.cookies.lock().iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("; ");
+        let cookies =
+            self.cookies.lock().iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join("; ");
         let request = self.http.request(method, url).headers(self.headers.clone());
         if cookies.is_empty() { request } else { request.header(COOKIE, cookies) }
     }
@@ -119,8 +125,10 @@ impl Client {
 
     /// Posts a form as it stands, without a CSRF token.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
-        let body = fields.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v))).collect::<Vec<_>>().join("&");
-        let request = self.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded");
+        let body =
+            fields.iter().map(|(k, v)| format!("{}={}", escape(k), escape(v))).collect::<Vec<_>>().join("&");
+        let request =
+            self.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded");
         self.send(request.body(body)).await
     }
 
@@ -131,7 +139,8 @@ impl Client {
     pub async fn submit(&self, page: &str, action: &str, fields: &[(&str, &str)]) -> Reply {
         let opened = self.get(page).await;
         let token = opened.csrf().unwrap_or_else(|| panic!("no csrf_token on {page}: {opened:?}"));
-        let fields: Vec<_> = [("csrf_token", token.as_str())].into_iter().chain(fields.iter().copied()).collect();
+        let fields: Vec<_> =
+            [("csrf_token", token.as_str())].into_iter().chain(fields.iter().copied()).collect();
         self.post(action, &fields).await
     }
 
@@ -220,7 +229,9 @@ pub fn unescape(html: &str) -> String {
 pub fn escape(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()

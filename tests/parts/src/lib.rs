@@ -4,6 +4,7 @@
 pub mod http;
 pub mod mail;
 pub mod model;
+pub mod postgres;
 pub mod smtp;
 
 use std::net::{Ipv4Addr, SocketAddr};

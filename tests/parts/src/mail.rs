@@ -70,7 +70,8 @@ fn parts(message: &str) -> Vec<(String, String)> {
     let kind = declared.to_ascii_lowercase();
     if kind.starts_with("multipart/") {
         let Some(at) = kind.find("boundary=") else { return Vec::new() };
-        let boundary = declared[at + "boundary=".len()..].split(';').next().unwrap_or_default().trim().trim_matches('"');
+        let boundary =
+            declared[at + "boundary=".len()..].split(';').next().unwrap_or_default().trim().trim_matches('"');
         let delimiter = format!("\r\n--{boundary}");
         let body = format!("\r\n{body}");
         let inner = body.split(delimiter.as_str()).skip(1).take_while(|part| !part.starts_with("--"));

@@ -124,7 +124,8 @@ impl SmtpStub {
     /// # Panics
     /// After [`crate::PATIENCE`].
     pub async fn wait_to(&self, address: &str) -> Mail {
-        wait_until(&self.state.changed, &format!("a mail to {address}"), || !self.to(address).is_empty()).await;
+        wait_until(&self.state.changed, &format!("a mail to {address}"), || !self.to(address).is_empty())
+            .await;
         self.to(address).pop().unwrap_or_else(|| unreachable!("mails are never removed"))
     }
 
@@ -133,7 +134,8 @@ impl SmtpStub {
     /// # Panics
     /// After [`crate::PATIENCE`].
     pub async fn wait_tries(&self, n: usize) {
-        wait_until(&self.state.changed, &format!("{n} connections to the mail server"), || self.tries() >= n).await;
+        wait_until(&self.state.changed, &format!("{n} connections to the mail server"), || self.tries() >= n)
+            .await;
     }
 }
 
@@ -257,7 +259,10 @@ mod tests {
         let stub = SmtpStub::start().await.unwrap();
         assert!(say(&stub, MAIL).await.ends_with("221 2.0.0 bye\r\n"));
         let mail = &stub.wait_for(1).await[0];
-        assert_eq!((mail.from.as_str(), mail.subject().as_str(), mail.text().as_str()), ("a@x.org", "Hi", ".dotted\r\n"));
+        assert_eq!(
+            (mail.from.as_str(), mail.subject().as_str(), mail.text().as_str()),
+            ("a@x.org", "Hi", ".dotted\r\n")
+        );
         assert_eq!(stub.wait_to("b@x.org").await.data, mail.data);
         assert_eq!(stub.logins(), [("ann".to_owned(), "secret".to_owned())]);
     }

@@ -46,8 +46,10 @@ impl axum::serve::Listener for NoDelay {
 }
 
 async fn models() -> Json<Value> {
-    let models: Vec<Value> =
-        LISTED.iter().map(|id| json!({"id": id, "object": "model", "created": 0, "owned_by": "stub"})).collect();
+    let models: Vec<Value> = LISTED
+        .iter()
+        .map(|id| json!({"id": id, "object": "model", "created": 0, "owned_by": "stub"}))
+        .collect();
     Json(json!({"object": "list", "data": models}))
 }
 
@@ -104,7 +106,9 @@ async fn completions(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body
     };
     match behaviour {
         Behaviour::Fail(status) => return failure(status),
-        Behaviour::FailOnce if !std::mem::replace(&mut *state.failed_once.lock(), true) => return failure(503),
+        Behaviour::FailOnce if !std::mem::replace(&mut *state.failed_once.lock(), true) => {
+            return failure(503);
+        }
         Behaviour::Silent => match never(live).await {},
         Behaviour::Garbage => return Html("<!doctype html><title>Welcome to nginx!</title>").into_response(),
         _ => {}
@@ -149,7 +153,12 @@ struct Script {
 }
 
 impl Script {
-    fn new(behaviour: Behaviour, model: &str, prompt: String, mut released: tokio::sync::watch::Receiver<u64>) -> Self {
+    fn new(
+        behaviour: Behaviour,
+        model: &str,
+        prompt: String,
+        mut released: tokio::sync::watch::Receiver<u64>,
+    ) -> Self {
         let mut rate = 0;
         let mut ends = true;
         let mut tokens = None;

@@ -67,7 +67,9 @@ async fn a_client_that_hangs_up_is_noticed() {
 #[tokio::test]
 async fn faults_are_what_their_names_say() {
     let stub = ModelStub::start().await.unwrap();
-    for (model, status) in [("fail-401", 401), ("fail-500", 500), ("fail-503-once", 503), ("fail-503-once", 200)] {
+    for (model, status) in
+        [("fail-401", 401), ("fail-500", 500), ("fail-503-once", 503), ("fail-503-once", 200)]
+    {
         assert_eq!(ask(&stub, model, "x").await.status(), status, "{model}");
     }
     let busy = ask(&stub, "echo", "!fail-429 x").await;
