@@ -103,11 +103,14 @@ pub async fn chat(
         }
         first
     };
-    let response = timeout_at(deadline, head).await.map_err(|_| {
+    let mut response = timeout_at(deadline, head).await.map_err(|_| {
         let waited = limits.first_byte.as_millis();
         Failed::new(Failure::Silent, format!("no answer within {waited} ms"))
     })??;
     let mode = mode_of(&response)?;
+    // The headers share the connection's first read buffer, 8 KiB that would stay as long as they.
+    drop(std::mem::take(response.headers_mut()));
+    response.extensions_mut().clear();
     Ok(ChatStream::new(Source::Live(Box::new(Live {
         response,
         piece: Bytes::new(),
