@@ -137,9 +137,10 @@ impl Config {
             return Err(ConfigError { lines });
         }
         let files = [gathered.toml, gathered.dotenv];
+        let mut warnings = gathered.warnings;
+        config.drop_idle_openai(&mut warnings);
         config.resolve();
         let mut problems = Problems::default();
-        let mut warnings = gathered.warnings;
         config.check(&mut problems);
         production::check(&config, &files, &mut problems, &mut warnings);
         if !problems.0.is_empty() {
@@ -165,6 +166,22 @@ impl Config {
                 let words = wrong.0.unwrap_or_else(|| format!("expected {}", key.expected));
                 lines.push(format!("{path}{value} ({origin}): {words}"));
             }
+        }
+    }
+
+    /// `OPENAI_API_KEY` stands in many an environment for other programs: alone it sends nothing
+    /// anywhere.
+    fn drop_idle_openai(&mut self, warnings: &mut Vec<Warning>) {
+        let stray = self.origins.get("upstreams.openai.api_key").is_some_and(|origin| {
+            matches!(origin, Origin::Variable(name) | Origin::DotEnv(name, _) if name == "OPENAI_API_KEY")
+        });
+        if stray && self.upstreams.get("openai").is_some_and(|upstream| upstream.base_url.is_none()) {
+            self.upstreams.remove("openai");
+            warnings.push(Warning(
+                "OPENAI_API_KEY is not used without OPENAI_BASE_URL; for OpenAI itself that is \
+                 https://api.openai.com/v1"
+                    .to_owned(),
+            ));
         }
     }
 

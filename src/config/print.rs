@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::Config;
 use super::error::Origin;
 use super::section::Section;
 use super::value::{Value as _, quoted};
-use super::Config;
 
 impl Config {
     /// The whole configuration as TOML, secrets as `***`.

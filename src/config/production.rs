@@ -7,9 +7,9 @@ use super::secrets::{SECRET_BYTES, is_weak, read_key};
 use super::sign_up::SignUpMode;
 use super::{Config, source};
 
-pub const NO_SECRET: &str =
-    "missing; production needs a secret key of at least 32 random bytes, for instance from openssl rand -hex 32";
-const WEAK: &str = "too short or too regular: it needs at least 32 random bytes, for instance from openssl rand -hex 32";
+pub const NO_SECRET: &str = "missing; production needs a secret key of at least 32 random bytes, for instance from openssl rand -hex 32";
+const WEAK: &str =
+    "too short or too regular: it needs at least 32 random bytes, for instance from openssl rand -hex 32";
 
 /// Checks what depends on the profile. `files` are those that were read: `anteroom.toml`, `.env`.
 pub fn check(
@@ -51,7 +51,10 @@ fn check_secret(config: &Config, problems: &mut Problems, warnings: &mut Vec<War
         (None, None) if config.is_production() => {
             let made = config.key_file();
             let words = if made.exists() {
-                format!("{NO_SECRET}; to keep the one made in development, set secrets.secret_key_file to {}", made.display())
+                format!(
+                    "{NO_SECRET}; to keep the one made in development, set secrets.secret_key_file to {}",
+                    made.display()
+                )
             } else {
                 NO_SECRET.to_owned()
             };
@@ -62,7 +65,9 @@ fn check_secret(config: &Config, problems: &mut Problems, warnings: &mut Vec<War
     if key.is_empty() || (is_weak(&key) && config.is_production()) {
         problems.say(path, WEAK);
     } else if is_weak(&key) {
-        warnings.push(Warning(format!("{path} is weak (under {SECRET_BYTES} random bytes); production refuses it")));
+        warnings.push(Warning(format!(
+            "{path} is weak (under {SECRET_BYTES} random bytes); production refuses it"
+        )));
     }
 }
 
@@ -114,8 +119,10 @@ fn warn(config: &Config, warnings: &mut Vec<Warning>) {
         say("mail.password is sent unencrypted; set mail.use_tls or mail.use_ssl");
     }
     if config.is_production() && config.server.trusted_proxies.is_empty() {
-        say("server.trusted_proxies is empty: behind a proxy all people seem to come from one address and share its \
-             limits");
+        say(
+            "server.trusted_proxies is empty: behind a proxy all people seem to come from one address and share its \
+             limits",
+        );
     }
     if config.server.trusted_proxies.iter().any(|net| net.prefix_len() == 0) {
         say("server.trusted_proxies contains everybody: anyone can pretend to be any address");

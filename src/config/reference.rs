@@ -9,8 +9,8 @@ use super::{Config, Upstream};
 const INTRODUCTION: &str = "\
 # Configuration
 
-Every key, what it means and what it is without you. This page is printed from the source by
-`anteroom config reference`, and a test keeps the two equal.
+Every key, what it means and what it is without you. This page is printed from the source,
+and a test keeps the two equal.
 
 A value comes from the last of these that names it:
 

@@ -82,7 +82,7 @@ pub(super) fn read_or_make(path: &Path, random: &Random) -> Result<String, Confi
         Ok(key) => Ok(key),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let key = hex(&random.bytes::<32>());
-            match write_new(path, &key) {
+            match write_new(path, &key, random) {
                 Ok(()) => Ok(key),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                     read_key(path).map_err(|error| failed("read", error))
@@ -95,12 +95,12 @@ pub(super) fn read_or_make(path: &Path, random: &Random) -> Result<String, Confi
 }
 
 /// Writes beside, then links: a file of that name is always complete.
-fn write_new(path: &Path, key: &str) -> std::io::Result<()> {
+fn write_new(path: &Path, key: &str, random: &Random) -> std::io::Result<()> {
     use std::io::Write as _;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let beside = path.with_extension(format!("key.{}", std::process::id()));
+    let beside = path.with_extension(format!("key.{}", hex(&random.bytes::<8>())));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

@@ -71,13 +71,18 @@ pub fn gather(flags: &Flags, env: &BTreeMap<String, String>, cwd: &Path) -> Resu
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {}
         Err(error) => {
-            return Err(ConfigError::one(format!("{}: the configuration cannot be read: {error}", path.display())));
+            return Err(ConfigError::one(format!(
+                "{}: the configuration cannot be read: {error}",
+                path.display()
+            )));
         }
     }
 
     let dotenv: BTreeMap<&str, (&str, Origin)> = from_dotenv
         .iter()
-        .map(|line| (line.name.as_str(), (line.value.as_str(), Origin::DotEnv(line.name.clone(), line.number))))
+        .map(|line| {
+            (line.name.as_str(), (line.value.as_str(), Origin::DotEnv(line.name.clone(), line.number)))
+        })
         .collect();
     let process: BTreeMap<&str, (&str, Origin)> = env
         .iter()
@@ -182,18 +187,21 @@ pub fn key_of(path: &str) -> Option<&'static super::section::Key> {
     keys.iter().find(|key| key.name == name)
 }
 
-/// Every path, with `name` for the name of an upstream.
+/// Every path but those of upstreams.
 fn paths() -> Vec<String> {
     let defaults = Config::default();
-    let upstream = Upstream::default();
     let sections = defaults.sections();
-    let named = sections.iter().flat_map(|s| s.keys().iter().map(|key| format!("{}.{}", s.name(), key.name)));
-    named.chain(upstream.keys().iter().map(|key| format!("upstreams.name.{}", key.name))).collect()
+    sections.iter().flat_map(|section| paths_in(section.name(), *section)).collect()
+}
+
+fn paths_in(prefix: &str, section: &dyn Section) -> Vec<String> {
+    section.keys().iter().map(|key| format!("{prefix}.{}", key.name)).collect()
 }
 
 /// Every variable, for a hint.
 fn variable_names() -> Vec<String> {
-    let long = paths().into_iter().map(|path| variable_of(&path));
+    let upstream = paths_in("upstreams.name", &Upstream::default());
+    let long = paths().into_iter().chain(upstream).map(|path| variable_of(&path));
     let short = Config::default()
         .server
         .keys()
@@ -217,6 +225,7 @@ fn read_toml(text: &str, path: &Path, out: &mut Gathered) {
         Ok(document) => document,
         Err(error) => {
             let words = error.message().lines().collect::<Vec<_>>().join(", ");
+            let words = if words.is_empty() { "something is missing or too much here" } else { &words };
             out.faults.push(format!("{}: not TOML: {words}", at(error.span())));
             return;
         }
@@ -267,6 +276,10 @@ fn read_item(path: &str, item: &Item, origin: Origin, out: &mut Gathered) {
 
 /// The key that was probably meant: by its whole path, or by its name in another section.
 fn meant_path(written: &str) -> Option<String> {
+    if let Some((upstream, _)) = written.rsplit_once('.').filter(|(table, _)| table.starts_with("upstreams."))
+    {
+        return nearest(written, paths_in(upstream, &Upstream::default()));
+    }
     let name = written.rsplit('.').next().unwrap_or(written);
     let elsewhere = paths().into_iter().find(|path| path.rsplit('.').next() == Some(name));
     let sections = Config::default().sections().map(|section| section.name().to_owned());
