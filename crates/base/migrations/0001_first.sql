@@ -12,7 +12,7 @@ CREATE TABLE locks (
   name TEXT PRIMARY KEY,
   taken BIGINT NOT NULL
 );
-INSERT INTO locks (name, taken) VALUES ('admins', 0), ('setup', 0), ('upstreams', 0);
+INSERT INTO locks (name, taken) VALUES ('admins', 0), ('setup', 0), ('upstreams', 0), ('rankings', 0);
 
 -- ── accounts ──
 
@@ -295,14 +295,16 @@ CREATE TABLE rankings (
   range_name TEXT NOT NULL,
   -- 'user', 'model' or 'sum'
   scope TEXT NOT NULL,
+  -- The user's id or the model's name; empty for 'sum'.
   subject TEXT NOT NULL,
+  -- Smallest first: minus the prompts, so that one user's move leaves the other rows alone.
   position BIGINT NOT NULL,
   -- The figures as JSON.
   figures TEXT NOT NULL,
   computed_at BIGINT NOT NULL,
   PRIMARY KEY (range_name, scope, subject)
 );
-CREATE INDEX rankings_position ON rankings (range_name, scope, position);
+CREATE INDEX rankings_position ON rankings (range_name, scope, position, subject);
 
 -- ── chat ──
 
