@@ -18,6 +18,11 @@ use super::{
 /// How many bytes of addresses blocks may take over from other blocks, all together.
 const MAX_SHARED: usize = 256 << 10;
 
+/// Larger blocks stay plain text, in bytes.
+const MAX_BLOCK: usize = 128 << 10;
+/// How much text is sanitized at a time, in bytes.
+const PART: usize = 32 << 10;
+
 /// How much of the work is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -67,6 +72,7 @@ fn normal(label: &str) -> String {
 /// Renders a block alone. What it defines is added to `shared` when it is closed.
 pub(super) fn render(text: &str, form: Form, stage: Stage, shared: &mut Shared) -> Rendered {
     match form {
+        _ if text.len() > MAX_BLOCK => Rendered { html: plain(text), unresolved: false },
         Form::Footnote => {
             let Some((label, rest)) = footnote(text.trim_start()) else {
                 return markdown(text, None, stage, shared);
@@ -157,11 +163,19 @@ fn typeset(html: &str, formulas: &[formulas::Formula<'_>]) -> String {
     out
 }
 
-/// Text as it is, for a block that is too large to be rendered while it grows.
+/// Text as it is, for a block that is too large. It is sanitized in parts, as the sanitizer takes
+/// more than linear time.
 pub(super) fn plain(text: &str) -> String {
-    let mut html = String::with_capacity(text.len() + 64);
+    let mut html = String::with_capacity(text.len() * 2);
     html.push_str("<pre tabindex=\"0\"><code>");
-    escape(&mut html, text);
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(rest.floor_char_boundary(PART.min(rest.len())));
+        let mut escaped = String::with_capacity(part.len() * 2);
+        escape(&mut escaped, part);
+        html.push_str(&sanitize::clean(&escaped));
+        rest = after;
+    }
     html.push_str("</code></pre>");
-    sanitize::clean(&html)
+    html
 }

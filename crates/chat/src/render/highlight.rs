@@ -38,6 +38,7 @@ const LANGUAGES: &[(&str, &str, &str)] = &[
     ("go", "Go", "go"),
     ("golang", "Go", "go"),
     ("haskell", "Haskell", "hs"),
+    ("hs", "Haskell", "hs"),
     ("html", "HTML", "html"),
     ("ini", "INI", "properties"),
     ("java", "Java", "java"),
@@ -51,10 +52,12 @@ const LANGUAGES: &[(&str, &str, &str)] = &[
     ("kt", "Kotlin", "java"),
     ("latex", "LaTeX", "tex"),
     ("lua", "Lua", "lua"),
+    ("make", "Makefile", "make"),
     ("makefile", "Makefile", "make"),
     ("markdown", "Markdown", "md"),
     ("md", "Markdown", "md"),
     ("perl", "Perl", "pl"),
+    ("pl", "Perl", "pl"),
     ("php", "PHP", "php"),
     ("powershell", "PowerShell", ""),
     ("py", "Python", "py"),
@@ -69,9 +72,10 @@ const LANGUAGES: &[(&str, &str, &str)] = &[
     ("sh", "Shell", "bash"),
     ("shell", "Shell", "bash"),
     ("sql", "SQL", "sql"),
-    ("swift", "Swift", "scala"),
+    ("swift", "Swift", "rs"),
+    ("tex", "LaTeX", "tex"),
     ("text", "Text", ""),
-    ("toml", "TOML", "properties"),
+    ("toml", "TOML", "py"),
     ("ts", "TypeScript", "js"),
     ("tsx", "TSX", "js"),
     ("txt", "Text", ""),
@@ -100,7 +104,8 @@ impl<'a> Language<'a> {
             (Some(&(_, name, token)), _) => Self { name, token },
             (None, "") => Self { name: "Text", token: "" },
             (None, word) => {
-                Self { name: word.get(..40).unwrap_or(word), token: word.get(..40).unwrap_or("") }
+                let word = &word[..word.floor_char_boundary(40)];
+                Self { name: word, token: word }
             }
         }
     }
@@ -150,6 +155,8 @@ fn colour(code: &str, set: &SyntaxSet, grammar: &SyntaxReference) -> Option<Stri
     let mut state = ParseState::new(grammar);
     let mut stack = ScopeStack::new();
     let mut class = None;
+    // The grammars want each line with its end, the last one too.
+    let code = format!("{code}\n");
     for line in code.split_inclusive('\n') {
         let mut from = 0;
         for (at, op) in state.parse_line(line, set).ok()? {
@@ -237,7 +244,7 @@ impl Spans {
 
     fn finish(mut self) -> String {
         self.close();
-        self.html.push_str(&self.gap);
+        self.html.push_str(self.gap.strip_suffix('\n').unwrap_or(&self.gap));
         self.html
     }
 }

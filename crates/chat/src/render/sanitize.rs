@@ -13,15 +13,24 @@ pub(super) const MARK_CLOSE: char = '\u{FDD1}';
 /// The longest address a link may have, in bytes.
 const MAX_URL: usize = 2_000;
 
-/// Appends text as HTML, for content and for quoted attributes.
+/// Appends text as HTML content.
 pub(super) fn escape(out: &mut String, text: &str) {
+    escape_with(out, text, false);
+}
+
+/// Appends text as the inside of a quoted attribute.
+pub(super) fn escape_attribute(out: &mut String, text: &str) {
+    escape_with(out, text, true);
+}
+
+fn escape_with(out: &mut String, text: &str, quotes: bool) {
     let mut from = 0;
     for (at, byte) in text.bytes().enumerate() {
         let (entity, len) = match byte {
             b'&' => ("&amp;", 1),
             b'<' => ("&lt;", 1),
             b'>' => ("&gt;", 1),
-            b'"' => ("&quot;", 1),
+            b'"' if quotes => ("&quot;", 1),
             0 => ("\u{FFFD}", 1),
             0xEF if text[at..].starts_with([MARK_OPEN, MARK_CLOSE]) => ("\u{FFFD}", 3),
             _ => continue,

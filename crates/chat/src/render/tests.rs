@@ -67,6 +67,8 @@ fn code() {
     {
         assert!(one(&format!("```{fence}\nx\n```")).contains(&format!("<span>{name}</span>")), "{fence}");
     }
+    assert!(one("```hs\nx = 1 -- y\n```").contains("<span class=\"c\">-- y</span></code>"));
+    assert!(one("```clj\n(let [x 1] x)\n```").contains("<span class=\"n\">1</span>"), "by the mark itself");
     let long = format!("```js\nlet a = \"{}\";\n```", "x".repeat(2_000));
     assert!(!one(&long).contains("class=\"k\""), "a long line stays plain");
     let large = format!("```js\n{}```", "let a = 1;\n".repeat(10_000));

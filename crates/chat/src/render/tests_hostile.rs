@@ -287,6 +287,13 @@ fn sec_89_text_is_not_taken_for_mathml() {
 }
 
 #[test]
+fn sec_89_a_large_block_is_plain_text() {
+    let html = render(&"<script>\u{FDD0}é&\n".repeat(10_000)).concat();
+    assert!(html.starts_with("<pre tabindex=\"0\"><code>&lt;script&gt;\u{FFFD}é&amp;\n"));
+    assert_eq!((html.matches('<').count(), html.matches("é&amp;\n").count()), (4, 10_000));
+}
+
+#[test]
 fn sec_89_deep_nesting_is_flattened() {
     let n = 10_000;
     let bombs = [

@@ -8,7 +8,7 @@ use super::{
     formulas::Formula,
     highlight::{self, Language},
     mathml,
-    sanitize::{MARK_CLOSE, MARK_OPEN, data_image, escape, host, link},
+    sanitize::{MARK_CLOSE, MARK_OPEN, data_image, escape, escape_attribute, host, link},
 };
 
 /// Elements that stand deeper are left out, their text stays.
@@ -271,7 +271,7 @@ impl<'a, 'f> Writer<'a, 'f> {
             return;
         }
         let mut open = String::from("<a href=\"");
-        escape(&mut open, &url);
+        escape_attribute(&mut open, &url);
         open.push_str("\">");
         self.push(&open, "</a>", false);
         self.links += 1;
@@ -488,7 +488,7 @@ impl<'a, 'f> Writer<'a, 'f> {
             self.out.push_str("<img src=\"");
             self.out.push_str(url);
             self.out.push_str("\" alt=\"");
-            escape(&mut self.out, text);
+            escape_attribute(&mut self.out, text);
             self.out.push_str("\">");
             return;
         }
@@ -496,7 +496,7 @@ impl<'a, 'f> Writer<'a, 'f> {
         let anchor = host.is_some() && self.links == 0;
         if anchor {
             self.out.push_str("<a href=\"");
-            escape(&mut self.out, url);
+            escape_attribute(&mut self.out, url);
             self.out.push_str("\">");
         }
         self.out.push_str("image");
