@@ -16,6 +16,8 @@ use crate::{Result, target_dir};
 
 /// How long [`Driver::wait`] and what is built on it look for something.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one command to the browser may take.
+const COMMAND: Duration = Duration::from_secs(60);
 /// The pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -77,7 +79,10 @@ pub async fn open(width: u32, height: u32, dark: bool) -> Result<Driver> {
         wanted.set_binary(&binary)?;
     }
     wanted.set("goog:loggingPrefs", json!({"browser": "ALL"}))?;
-    let web = WebDriver::new(driver_url, wanted).await?;
+    // A connection for each command: a dropped driver says goodbye from another thread while this one waits for it,
+    // and an idle connection of this thread would never carry that.
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(COMMAND).build()?;
+    let web = WebDriver::builder(driver_url, wanted).client(client).connect().await?;
     let driver = Driver { web, width, height, dark, _profile: profile };
     driver.emulate().await?;
     Ok(driver)
