@@ -144,14 +144,19 @@ impl Theme {
             _ => None,
         }
     }
+
+    /// The value of the cookie and of `data-theme`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
 }
 
 impl fmt::Display for Theme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Light => "light",
-            Self::Dark => "dark",
-        })
+        f.write_str(self.word())
     }
 }
 
@@ -178,6 +183,11 @@ impl Page {
     /// The hidden field that every form with `method="post"` carries (SEC-83).
     pub fn csrf_field(&self) -> HtmlSafeOutput<CsrfField<'_>> {
         HtmlSafeOutput(CsrfField(&self.csrf))
+    }
+
+    /// Whether the person chose this theme: `light` or `dark`.
+    pub fn theme_is(&self, word: &str) -> bool {
+        self.theme.is_some_and(|theme| theme.word() == word)
     }
 
     /// ` aria-current="page"` on the link to this page.

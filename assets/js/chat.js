@@ -201,17 +201,12 @@ function takeOver({ fresh, door, ok, url }) {
     return false;
   }
   offset = Number(fresh.documentElement.dataset.now) - Date.now() * 1000;
+  if (thread.dataset.chat !== threadNow.dataset.chat) begin(fresh, url);
+  else if (new URL(url).search !== location.search) history.replaceState(null, "", url);
   keepPlace(() => {
     reconcile(threadNow);
     sync(fresh);
   });
-  if (thread.dataset.chat !== threadNow.dataset.chat) {
-    thread.dataset.chat = threadNow.dataset.chat;
-    history.pushState(null, "", url);
-    composer.action = fresh.querySelector("form[data-composer]").action;
-    prompt.placeholder = fresh.querySelector("#prompt").placeholder;
-    keepMenu(fresh);
-  }
   document.title = fresh.title;
   follow();
   return true;
@@ -244,11 +239,13 @@ function sync(fresh) {
   if (flashes && news?.childElementCount) flashes.replaceChildren(...news.childNodes);
 }
 
-/** A new chat gets the menu (rename, delete) that its page did not have yet. */
-function keepMenu(fresh) {
-  const bar = document.querySelector(".bar");
-  const now = fresh.querySelector(".bar");
-  if (bar && now) bar.replaceChildren(...now.childNodes);
+/** The first prompt made a chat: its address, its form, and its menu (rename, delete) come with it. */
+function begin(fresh, url) {
+  thread.dataset.chat = fresh.querySelector("main.thread").dataset.chat;
+  history.pushState(null, "", url);
+  composer.action = fresh.querySelector("form[data-composer]").action;
+  const bar = fresh.querySelector(".bar");
+  if (bar) document.querySelector(".bar")?.replaceWith(document.adoptNode(bar));
 }
 
 // The prompt
@@ -287,7 +284,7 @@ let failedOnce = false;
 
 async function send(event) {
   const text = prompt.value;
-  if (failedOnce) return; // the browser's own way, with its own words for what is wrong
+  if (failedOnce) return void markSent(); // the browser's own way, with its own words for what is wrong
   event.preventDefault();
   if (sending || !text.trim()) return;
   sending = true;
@@ -314,6 +311,7 @@ async function send(event) {
   keepDraft();
   if (answer?.door) {
     // The server carries the prompt through the sign-in.
+    markSent();
     HTMLFormElement.prototype.submit.call(composer);
   } else if (answer) {
     const words = answer.fresh.querySelector("#prompt-error b, .flash b, main h1")?.textContent;
@@ -329,6 +327,22 @@ function forget(key) {
   try { sessionStorage.removeItem(key); } catch { /* nothing was kept */ }
 }
 
+/** The browser sends the form itself: whether it arrived shows on the next page. */
+function markSent() {
+  keepDraft();
+  try { sessionStorage.setItem("draft-sent", draftKey()); } catch { /* nothing was kept */ }
+}
+
+/** The prompt that the browser sent itself stands in the thread: its draft has served. */
+function settleSent() {
+  try {
+    const key = sessionStorage.getItem("draft-sent");
+    const last = [...thread.querySelectorAll(".msg--user")].at(-1)?.textContent.trim();
+    if (key && last && last === sessionStorage.getItem(key)?.trim()) forget(key);
+    forget("draft-sent");
+  } catch { /* nothing was kept */ }
+}
+
 /** What was typed into the empty composer meanwhile belongs to the chat as it is called now. */
 function clearOldDraft(key) {
   if (key !== draftKey()) forget(key);
@@ -337,14 +351,8 @@ function clearOldDraft(key) {
 
 function say(words) {
   const flashes = document.getElementById("flashes");
-  const notice = document.createElement("div");
-  notice.className = "notice notice--bad flash";
-  notice.setAttribute("role", "alert");
-  const bold = document.createElement("b");
-  bold.textContent = words;
-  const box = document.createElement("div");
-  box.append(bold);
-  notice.append(box);
+  const notice = document.getElementById("live-flash").content.firstElementChild.cloneNode(true);
+  notice.querySelector("b").textContent = words;
   flashes.replaceChildren(notice);
   flashes.scrollIntoView({ block: "nearest" });
 }
@@ -404,8 +412,9 @@ if (thread) {
 }
 
 if (thread && composer) {
+  settleSent();
   if (!prompt.value) prompt.value = takeDraft();
-  const typing = matchMedia("(pointer: fine)").matches;
+  const typing = !matchMedia("(pointer: coarse)").matches;
   if (typing && document.activeElement === document.body) prompt.focus({ preventScroll: true });
   prompt.addEventListener("input", keepDraft);
   prompt.addEventListener("keydown", (event) => {
