@@ -148,7 +148,10 @@ impl Rankings {
 
 /// When the kept figures were last brought up to date.
 async fn latest(db: &Db) -> Result<Option<Micros>, DbError> {
-    let latest = sql!("SELECT MAX(computed_at) FROM rankings WHERE scope = 'sum' AND subject = ''");
+    let latest = sql!(
+        "SELECT MAX(computed_at) FROM rankings WHERE range_name IN ('today', '7d', '30d', '90d', 'month', 'all') \
+         AND scope = 'sum' AND subject = ''"
+    );
     Ok(db.report::<Option<i64>>(latest, &[]).await?.into_iter().next().flatten())
 }
 
@@ -224,7 +227,10 @@ async fn write(
     tx.lock("rankings").await?;
     let latest = tx
         .one::<Option<i64>>(
-            sql!("SELECT MAX(computed_at) FROM rankings WHERE scope = 'sum' AND subject = ''"),
+            sql!(
+                "SELECT MAX(computed_at) FROM rankings \
+                 WHERE range_name IN ('today', '7d', '30d', '90d', 'month', 'all') AND scope = 'sum' AND subject = ''"
+            ),
             &[],
         )
         .await?

@@ -80,22 +80,31 @@ async fn roll_ups_and_statistics_add_up_to_the_ledger() {
         let whole = ledger(&db, 0, NOW / DAY).await;
         for table in [
             sql!(
-                "SELECT COALESCE(SUM(prompts), 0), COALESCE(SUM(errors), 0), COALESCE(SUM(stops), 0), \
-                 COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0), COALESCE(SUM(cost_micros), 0), \
-                 COALESCE(SUM(answered), 0), COALESCE(SUM(duration_micros), 0), COALESCE(SUM(ttft_micros), 0), \
-                 COALESCE(SUM(ttft_count), 0), COALESCE(SUM(answered_tokens_out), 0) FROM usage_hourly"
+                "SELECT CAST(COALESCE(SUM(prompts), 0) AS BIGINT), CAST(COALESCE(SUM(errors), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(stops), 0) AS BIGINT), CAST(COALESCE(SUM(tokens_in), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(tokens_out), 0) AS BIGINT), CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(answered), 0) AS BIGINT), CAST(COALESCE(SUM(duration_micros), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(ttft_micros), 0) AS BIGINT), CAST(COALESCE(SUM(ttft_count), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(answered_tokens_out), 0) AS BIGINT) \
+                 FROM usage_hourly"
             ),
             sql!(
-                "SELECT COALESCE(SUM(prompts), 0), COALESCE(SUM(errors), 0), COALESCE(SUM(stops), 0), \
-                 COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0), COALESCE(SUM(cost_micros), 0), \
-                 COALESCE(SUM(answered), 0), COALESCE(SUM(duration_micros), 0), COALESCE(SUM(ttft_micros), 0), \
-                 COALESCE(SUM(ttft_count), 0), COALESCE(SUM(answered_tokens_out), 0) FROM usage_daily"
+                "SELECT CAST(COALESCE(SUM(prompts), 0) AS BIGINT), CAST(COALESCE(SUM(errors), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(stops), 0) AS BIGINT), CAST(COALESCE(SUM(tokens_in), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(tokens_out), 0) AS BIGINT), CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(answered), 0) AS BIGINT), CAST(COALESCE(SUM(duration_micros), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(ttft_micros), 0) AS BIGINT), CAST(COALESCE(SUM(ttft_count), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(answered_tokens_out), 0) AS BIGINT) \
+                 FROM usage_daily"
             ),
             sql!(
-                "SELECT COALESCE(SUM(prompts), 0), COALESCE(SUM(errors), 0), COALESCE(SUM(stops), 0), \
-                 COALESCE(SUM(tokens_in), 0), COALESCE(SUM(tokens_out), 0), COALESCE(SUM(cost_micros), 0), \
-                 COALESCE(SUM(answered), 0), COALESCE(SUM(duration_micros), 0), COALESCE(SUM(ttft_micros), 0), \
-                 COALESCE(SUM(ttft_count), 0), COALESCE(SUM(answered_tokens_out), 0) FROM usage_total"
+                "SELECT CAST(COALESCE(SUM(prompts), 0) AS BIGINT), CAST(COALESCE(SUM(errors), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(stops), 0) AS BIGINT), CAST(COALESCE(SUM(tokens_in), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(tokens_out), 0) AS BIGINT), CAST(COALESCE(SUM(cost_micros), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(answered), 0) AS BIGINT), CAST(COALESCE(SUM(duration_micros), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(ttft_micros), 0) AS BIGINT), CAST(COALESCE(SUM(ttft_count), 0) AS BIGINT), \
+                 CAST(COALESCE(SUM(answered_tokens_out), 0) AS BIGINT) \
+                 FROM usage_total"
             ),
         ] {
             assert_eq!(db.one::<Whole>(table, &[]).await.unwrap(), Some(Whole(whole)));
