@@ -324,7 +324,8 @@ CREATE INDEX chats_user_updated ON chats (user_id, updated_at, id);
 CREATE TABLE messages (
   id TEXT PRIMARY KEY,
   chat_id TEXT NOT NULL REFERENCES chats (id) ON DELETE CASCADE,
-  parent_id TEXT REFERENCES messages (id) ON DELETE CASCADE,
+  -- Without a cascade: messages go with their chat, and a cascade along a long thread would be too deep for SQLite.
+  parent_id TEXT REFERENCES messages (id),
   -- 'user' or 'assistant'
   role TEXT NOT NULL,
   model TEXT,
@@ -335,7 +336,7 @@ CREATE TABLE messages (
   created_at BIGINT NOT NULL
 );
 CREATE INDEX messages_chat ON messages (chat_id, id);
-CREATE INDEX messages_parent ON messages (parent_id);
+CREATE INDEX messages_parent ON messages (parent_id, id);
 
 CREATE TABLE generations (
   id TEXT PRIMARY KEY,
@@ -360,4 +361,15 @@ CREATE TABLE generations (
 );
 CREATE UNIQUE INDEX generations_message ON generations (message_id);
 CREATE INDEX generations_chat ON generations (chat_id);
+-- One live answer a chat.
+CREATE UNIQUE INDEX generations_chat_id_live ON generations (chat_id) WHERE finished_at IS NULL;
 CREATE INDEX generations_live ON generations (finished_at, heartbeat_at);
+
+-- A prompt that waits in the composer of a person: one that met an ended session.
+CREATE TABLE drafts (
+  user_id TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+  chat_id TEXT REFERENCES chats (id) ON DELETE CASCADE,
+  prompt TEXT NOT NULL,
+  model TEXT,
+  created_at BIGINT NOT NULL
+);

@@ -92,3 +92,22 @@ async fn concurrent_writers_take_turns() {
     let taken: Option<i64> = db.one(sql!("SELECT taken FROM locks WHERE name = 'admins'"), &[]).await.unwrap();
     assert_eq!(taken, Some(20));
 }
+
+#[tokio::test]
+async fn parameters_count_by_their_number_not_by_their_place() {
+    let (db, _) = open("order").await;
+    db.run(
+        sql!("INSERT INTO settings (value, name, updated_at) VALUES ($2, $1, $3)"),
+        args!["the name", "the value", 5_i64],
+    )
+    .await
+    .unwrap();
+    db.run(sql!("UPDATE settings SET value = $3 WHERE name = $1 AND value = $2"), args!["the name", "the value", "new"])
+        .await
+        .unwrap();
+    let value: Option<String> =
+        db.one(sql!("SELECT value FROM settings WHERE name = $1 AND name = $1"), args!["the name"]).await.unwrap();
+    assert_eq!(value.as_deref(), Some("new"));
+    let missing = db.all::<String>(sql!("SELECT value FROM settings WHERE name = $2"), args!["a"]).await;
+    assert!(missing.is_err());
+}

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex as SyncMutex;
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OpenFlags};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::{Arg, DbError, FromRow, OpenError, Row};
@@ -58,13 +59,11 @@ impl Sqlite {
 
     pub(super) fn read<T: FromRow>(&self, sql: &str, args: &[Arg<'_>]) -> Result<Vec<T>, DbError> {
         READERS.with_borrow_mut(|readers| {
-            if !readers.contains_key(&self.id) {
-                readers.insert(self.id, open_reader(&self.path)?);
-            }
-            match readers.get(&self.id) {
-                Some(connection) => query(connection, sql, args),
-                None => Err(DbError::Other("no read connection".into())),
-            }
+            let connection = match readers.entry(self.id) {
+                Entry::Occupied(open) => open.into_mut(),
+                Entry::Vacant(empty) => empty.insert(open_reader(&self.path)?),
+            };
+            query(connection, sql, args)
         })
     }
 
@@ -137,8 +136,9 @@ impl WriteTx {
     }
 
     pub(super) fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64, DbError> {
-        let rows = self.connection()?.prepare_cached(sql)?.execute(params_from_iter(args))?;
-        Ok(rows as u64)
+        let mut statement = self.connection()?.prepare_cached(sql)?;
+        bind(&mut statement, args)?;
+        Ok(statement.raw_execute()? as u64)
     }
 
     pub(super) fn batch(&mut self, text: &str) -> Result<(), DbError> {
@@ -171,12 +171,30 @@ impl Drop for WriteTx {
 
 fn query<T: FromRow>(connection: &Connection, sql: &str, args: &[Arg<'_>]) -> Result<Vec<T>, DbError> {
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params_from_iter(args))?;
+    bind(&mut statement, args)?;
+    let mut rows = statement.raw_query();
     let mut out = Vec::new();
     while let Some(row) = rows.next()? {
         out.push(T::from_row(&Row::Sqlite(row))?);
     }
     Ok(out)
+}
+
+/// Binds by number. SQLite takes `$2` for a name and counts parameters as they first appear in the
+/// text; PostgreSQL, whose rule holds here, counts by the number.
+fn bind(statement: &mut CachedStatement<'_>, args: &[Arg<'_>]) -> Result<(), DbError> {
+    let count = statement.parameter_count();
+    for index in 1..=count {
+        let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
+        match number.and_then(|number| args.get(number.checked_sub(1)?)) {
+            Some(arg) => statement.raw_bind_parameter(index, arg)?,
+            None => return Err(DbError::Other(format!("a statement lacks its argument {number:?} of {}", args.len()))),
+        }
+    }
+    if count < args.len() {
+        return Err(DbError::Other(format!("{} arguments for {count} parameters", args.len())));
+    }
+    Ok(())
 }
 
 fn open_writer(path: &Path) -> Result<Connection, rusqlite::Error> {

@@ -73,8 +73,8 @@ impl Row<'_> {
 
 /// A type that a column can hold.
 pub trait Column: Sized {
-    fn sqlite<I: rusqlite::RowIndex + std::fmt::Display>(row: &rusqlite::Row<'_>, at: I) -> Result<Self, DbError>;
-    fn postgres<I: sqlx::ColumnIndex<sqlx::postgres::PgRow> + std::fmt::Display>(
+    fn sqlite<I: rusqlite::RowIndex + std::fmt::Display + Clone>(row: &rusqlite::Row<'_>, at: I) -> Result<Self, DbError>;
+    fn postgres<I: sqlx::ColumnIndex<sqlx::postgres::PgRow> + std::fmt::Display + Clone>(
         row: &sqlx::postgres::PgRow,
         at: I,
     ) -> Result<Self, DbError>;
@@ -83,17 +83,15 @@ pub trait Column: Sized {
 macro_rules! column {
     ($($type:ty),*) => {$(
         impl Column for $type {
-            fn sqlite<I: rusqlite::RowIndex + std::fmt::Display>(
+            fn sqlite<I: rusqlite::RowIndex + std::fmt::Display + Clone>(
                 row: &rusqlite::Row<'_>, at: I,
             ) -> Result<Self, DbError> {
-                let name = at.to_string();
-                row.get(at).map_err(|error| DbError::corrupt(&name, error))
+                row.get(at.clone()).map_err(|error| DbError::corrupt(&at.to_string(), error))
             }
-            fn postgres<I: sqlx::ColumnIndex<sqlx::postgres::PgRow> + std::fmt::Display>(
+            fn postgres<I: sqlx::ColumnIndex<sqlx::postgres::PgRow> + std::fmt::Display + Clone>(
                 row: &sqlx::postgres::PgRow, at: I,
             ) -> Result<Self, DbError> {
-                let name = at.to_string();
-                row.try_get(at).map_err(|error| DbError::corrupt(&name, error))
+                row.try_get(at.clone()).map_err(|error| DbError::corrupt(&at.to_string(), error))
             }
         }
     )*};
