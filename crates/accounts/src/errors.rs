@@ -104,9 +104,8 @@ pub async fn list(db: &Db, after: Option<(Micros, &str)>) -> Result<Vec<ErrorGro
 
 /// How many groups were seen at or after `since`.
 pub async fn count_since(db: &Db, since: Micros) -> Result<i64, DbError> {
-    let count = db
-        .one(sql!("SELECT COUNT(*) FROM error_groups WHERE last_seen_at >= $1"), args![since])
-        .await?;
+    let count =
+        db.one(sql!("SELECT COUNT(*) FROM error_groups WHERE last_seen_at >= $1"), args![since]).await?;
     Ok(count.unwrap_or(0))
 }
 
@@ -174,11 +173,18 @@ mod tests {
         for n in 0..3 {
             record(&db, 100 + i64::from(n), &report(n)).await.unwrap();
         }
-        record(&db, 200, &ErrorReport { kind: "mail".into(), cause: "refused".into(), ..ErrorReport::default() })
-            .await
-            .unwrap();
+        record(
+            &db,
+            200,
+            &ErrorReport { kind: "mail".into(), cause: "refused".into(), ..ErrorReport::default() },
+        )
+        .await
+        .unwrap();
         let groups = list(&db, None).await.unwrap();
-        assert_eq!(groups.iter().map(|g| (g.kind.as_str(), g.count)).collect::<Vec<_>>(), [("mail", 1), ("model", 3)]);
+        assert_eq!(
+            groups.iter().map(|g| (g.kind.as_str(), g.count)).collect::<Vec<_>>(),
+            [("mail", 1), ("model", 3)]
+        );
         assert_eq!(groups[1].request_id.as_deref(), Some("r2"));
         assert_eq!((groups[1].first_seen_at, groups[1].last_seen_at), (100, 102));
         let next = list(&db, Some((groups[0].last_seen_at, &groups[0].fingerprint))).await.unwrap();

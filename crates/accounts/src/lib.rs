@@ -1,19 +1,101 @@
 //! Who you are: users, passwords, sessions, roles, settings, and the mail that tells about them.
+//!
+//! The crate owns its tables and knows nothing of HTTP. Everything hangs on [`Accounts`].
 
 pub mod errors;
+pub mod gate;
+pub mod identifier;
+mod key_check;
 pub mod outbox;
+pub mod password;
+pub mod people;
 pub mod permission;
 mod principal;
+pub mod sessions;
+pub mod settings;
+pub mod sign_in;
+pub mod sign_up;
+pub mod sweep;
 #[cfg(test)]
 mod testing;
+pub mod throttle;
+pub mod tokens;
+pub mod user;
 mod words;
 
-use base::{Clock, Db, KeyRing, Random};
+use std::num::NonZero;
+use std::sync::Arc;
+
+use base::{Clock, DAY, Db, HOUR, KeyRing, Micros, Random};
+use parking_lot::RwLock;
+use tokio::sync::broadcast;
 
 pub use errors::{ErrorGroup, ErrorReport};
+pub use gate::{Challenge, ChallengeToken, FirstFactor, NewChallenge, Outcome, SecondFactor, SessionToken};
+pub use identifier::{Email, Identifier, Username};
 pub use outbox::{ClaimedMail, Mail};
+pub use password::{Busy, HashParams, Hasher, Policy};
+pub use people::{Actor, Changed, Counts, Cursor, People, PeopleError, Person};
 pub use permission::{Permission, Permissions};
 pub use principal::{Principal, SessionInfo};
+pub use sessions::{Ended, NewSession, SessionRow};
+pub use settings::{General, Settings, SignUp, SignUpMode};
+pub use sign_in::Refused;
+pub use sign_up::{Checked, Created, FieldErrors, NewAccount, Pending, Prepared, SignUpError};
+pub use throttle::{Client, Limit, Limited, Limits, Rate, ThrottleError};
+pub use tokens::{Purpose, SetUpError, TokenInfo};
+pub use user::{ROLE_ADMIN, ROLE_USER, User};
+
+/// What the configuration decides.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Least length of a new password in code points; 12, in the strict profile 15, never
+    /// below 8 (SEC-13).
+    pub password_min: usize,
+    /// Entries that the operator adds to the block list.
+    pub block_list: Vec<String>,
+    /// The host of the public URL: a word that passwords must not be made of.
+    pub public_host: String,
+    /// 256 bits that are not in the database (SEC-20).
+    pub pepper: Option<[u8; 32]>,
+    /// The cost of new hashes. Below the default only in tests (SEC-18).
+    pub hash_params: HashParams,
+    /// Hashes at once; `None` is half the cores (SEC-19).
+    pub hash_threads: Option<usize>,
+    /// Callers that may wait for a hash.
+    pub hash_queue: usize,
+    /// A session ends when unseen for so long (SEC-79), in microseconds.
+    pub session_idle: Micros,
+    /// A session ends so long after it began, in microseconds.
+    pub session_absolute: Micros,
+    pub limits: Limits,
+    /// The settings until an Admin saves their own.
+    pub settings: Settings,
+    /// Addresses are always confirmed, whatever an Admin sets (SEC-11, production profile).
+    pub verification_forced: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            password_min: password::policy::DEFAULT_MIN,
+            block_list: Vec::new(),
+            public_host: String::new(),
+            pepper: None,
+            hash_params: HashParams::default(),
+            hash_threads: None,
+            hash_queue: 32,
+            session_idle: 12 * HOUR,
+            session_absolute: 14 * DAY,
+            limits: Limits::default(),
+            settings: Settings {
+                general: General { site_name: "Anteroom".into(), default_model: None },
+                sign_up: SignUp::default(),
+            },
+            verification_forced: false,
+        }
+    }
+}
 
 /// The crate's one value: built once by the application, cheap to clone.
 #[derive(Clone, Debug)]
@@ -22,4 +104,44 @@ pub struct Accounts {
     pub clock: Clock,
     pub random: Random,
     pub ring: KeyRing,
+    pub hasher: Hasher,
+    pub policy: Arc<Policy>,
+    limits: Arc<Limits>,
+    session_idle: Micros,
+    session_absolute: Micros,
+    verification_forced: bool,
+    defaults: Arc<Settings>,
+    settings: Arc<RwLock<Arc<Settings>>>,
+    seen: sessions::Seen,
+    ended: broadcast::Sender<Ended>,
+}
+
+impl Accounts {
+    /// Reads nothing yet: call [`Accounts::reload_settings`] before serving.
+    pub fn new(db: Db, clock: Clock, random: Random, ring: KeyRing, options: Options) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = options.hash_threads.unwrap_or_else(|| (cores / 2).max(1));
+        let hasher =
+            Hasher::new(random.clone(), options.hash_params, options.pepper, threads, options.hash_queue);
+        let policy =
+            Policy::new(options.password_min, &["Anteroom", &options.public_host], &options.block_list);
+        let mut settings = options.settings.clone();
+        settings.sign_up.verification_required |= options.verification_forced;
+        Self {
+            db,
+            clock,
+            random,
+            ring,
+            hasher,
+            policy: Arc::new(policy),
+            limits: Arc::new(options.limits),
+            session_idle: options.session_idle,
+            session_absolute: options.session_absolute,
+            verification_forced: options.verification_forced,
+            defaults: Arc::new(options.settings),
+            settings: Arc::new(RwLock::new(Arc::new(settings))),
+            seen: sessions::Seen::default(),
+            ended: broadcast::channel(256).0,
+        }
+    }
 }

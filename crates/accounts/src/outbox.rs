@@ -114,7 +114,10 @@ impl Accounts {
         rows.sort_by(|a, b| a.id.cmp(&b.id));
         let mut claimed = Vec::with_capacity(rows.len());
         for row in rows {
-            match (self.open_body(&row.id, "text", &row.body_text), self.open_body(&row.id, "html", &row.body_html)) {
+            match (
+                self.open_body(&row.id, "text", &row.body_text),
+                self.open_body(&row.id, "html", &row.body_html),
+            ) {
                 (Some(text), Some(html)) => claimed.push(ClaimedMail {
                     mail: Mail { kind: row.kind, recipient: row.recipient, subject: row.subject, text, html },
                     id: row.id,
@@ -122,7 +125,10 @@ impl Accounts {
                     created_at: row.created_at,
                 }),
                 _ => {
-                    tracing::error!(mail.id = row.id, "a queued mail was sealed with a key that is gone; given up");
+                    tracing::error!(
+                        mail.id = row.id,
+                        "a queued mail was sealed with a key that is gone; given up"
+                    );
                     self.mail_failed(&row.id, "sealed with a key that is not in the key ring", None).await?;
                 }
             }
@@ -181,5 +187,102 @@ impl Accounts {
     fn open_body(&self, id: &str, part: &str, sealed: &str) -> Option<String> {
         let plain = self.ring.open(&format!("mail-{part}:{id}"), sealed).ok()?;
         String::from_utf8(plain).ok()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test panics to fail")]
+mod tests {
+    use super::*;
+    use crate::testing::{self, TestAccounts};
+
+    fn mail(to: &str) -> Mail {
+        Mail {
+            kind: "verify_email".into(),
+            recipient: to.into(),
+            subject: "Confirm".into(),
+            text: "https://chat.example/verify-email/SECRET".into(),
+            html: "<a href=\"https://chat.example/verify-email/SECRET\">".into(),
+        }
+    }
+
+    async fn queue(t: &TestAccounts, to: &str) -> String {
+        let mut tx = t.db.begin().await.unwrap();
+        let id = t.queue_mail(&mut tx, &mail(to)).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// SEC-63
+    #[tokio::test]
+    async fn sec_63_a_queued_link_is_sealed_and_a_sent_one_is_forgotten() {
+        let t = testing::accounts("outbox").await;
+        let id = queue(&t, "ann@example.org").await;
+        let stored = async || -> Vec<(String, String)> {
+            t.db.all(sql!("SELECT body_text, body_html FROM mail_outbox"), &[]).await.unwrap()
+        };
+        assert!(
+            stored().await.iter().all(|(text, html)| !text.contains("SECRET") && !html.contains("SECRET"))
+        );
+        let claimed = t.claim_due_mail(10).await.unwrap();
+        assert_eq!(claimed[0].mail, mail("ann@example.org"));
+        assert_eq!((claimed[0].attempts, claimed[0].id.as_str()), (1, id.as_str()));
+        assert_eq!(t.waiting_mail_count().await.unwrap(), 1);
+        t.mail_sent(&id).await.unwrap();
+        assert_eq!(stored().await, [(String::new(), String::new())]);
+        assert_eq!(t.waiting_mail_count().await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_mail_is_claimed_once_retried_later_and_given_up_at_last() {
+        let t = testing::accounts("outbox-retry").await;
+        let first = queue(&t, "a@example.org").await;
+        t.clock.advance(1);
+        let second = queue(&t, "b@example.org").await;
+        let ids = |mails: Vec<ClaimedMail>| mails.into_iter().map(|mail| mail.id).collect::<Vec<_>>();
+        assert_eq!(ids(t.claim_due_mail(1).await.unwrap()), std::slice::from_ref(&first));
+        assert_eq!(ids(t.claim_due_mail(5).await.unwrap()), std::slice::from_ref(&second));
+        assert!(t.claim_due_mail(5).await.unwrap().is_empty());
+        t.mail_failed(&first, "refused", Some(MINUTE)).await.unwrap();
+        assert!(t.claim_due_mail(5).await.unwrap().is_empty());
+        t.clock.advance(MINUTE);
+        let again = t.claim_due_mail(5).await.unwrap();
+        assert_eq!((again[0].id.as_str(), again[0].attempts), (first.as_str(), 2));
+        t.mail_failed(&first, "refused", None).await.unwrap();
+        // A worker that died gives its claim back.
+        t.clock.advance(CLAIM);
+        assert_eq!(ids(t.claim_due_mail(5).await.unwrap()), [second]);
+        assert_eq!(t.waiting_mail_count().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn parallel_workers_never_send_one_mail_twice() {
+        let t = testing::accounts("outbox-race").await;
+        for n in 0..30 {
+            queue(&t, &format!("p{n}@example.org")).await;
+        }
+        let tasks: Vec<_> = (0..20)
+            .map(|_| {
+                let accounts = t.accounts.clone();
+                tokio::spawn(async move { accounts.claim_due_mail(5).await.unwrap() })
+            })
+            .collect();
+        let mut claimed = Vec::new();
+        for task in tasks {
+            claimed.extend(task.await.unwrap().into_iter().map(|mail| mail.id));
+        }
+        claimed.sort();
+        claimed.dedup();
+        assert_eq!(claimed.len(), 30);
+    }
+
+    #[tokio::test]
+    async fn a_mail_whose_key_is_gone_is_given_up() {
+        let t = testing::accounts("outbox-key").await;
+        queue(&t, "ann@example.org").await;
+        let mut other = t.accounts.clone();
+        other.ring = base::KeyRing::new(&[b"another secret, also longer than 32 bytes"]);
+        assert!(other.claim_due_mail(5).await.unwrap().is_empty());
+        assert_eq!(t.waiting_mail_count().await.unwrap(), 0);
     }
 }

@@ -1,0 +1,298 @@
+//! Promote, demote, deactivate, reactivate. Everything here runs under one lock, so that the
+//! checks still hold when the change is made.
+
+use base::db::DbError;
+use base::{Tx, args, sql};
+
+use crate::Accounts;
+use crate::permission::{Permission, Permissions};
+use crate::principal::Principal;
+use crate::user::{ROLE_ADMIN, ROLE_USER, User};
+
+/// Who makes a change.
+#[derive(Clone, Copy, Debug)]
+pub enum Actor<'a> {
+    Person(&'a Principal),
+    /// The operator at the command line, who may do everything.
+    Operator,
+}
+
+impl<'a> From<&'a Principal> for Actor<'a> {
+    fn from(principal: &'a Principal) -> Self {
+        Self::Person(principal)
+    }
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    pub user: User,
+    /// `false` where everything was so already.
+    pub changed: bool,
+}
+
+/// Why a change was refused, in words for the page.
+#[derive(Debug, thiserror::Error)]
+pub enum PeopleError {
+    #[error("There is no such person.")]
+    NotFound,
+    #[error("There is no such role.")]
+    NoRole,
+    #[error("You may not change other people's accounts.")]
+    NotAllowed,
+    #[error("This is the last active Admin. Make someone else an Admin first.")]
+    LastAdmin,
+    #[error("This concerns permissions that you do not have yourself. Ask someone who has them.")]
+    MoreThanYou,
+    #[error("You cannot deactivate your own account. Ask another Admin.")]
+    Yourself,
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl Accounts {
+    /// Adds a role (id or name) to a person (id or username); doing it twice is fine.
+    pub async fn assign_role<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+        role: &str,
+    ) -> Result<Changed, PeopleError> {
+        let mut change = self.begin_change(actor.into(), person).await?;
+        let role_id: Option<String> = change
+            .tx
+            .one(
+                sql!("SELECT id FROM roles WHERE id = $1 OR name_canonical = $2"),
+                args![role, &role.trim().to_lowercase()],
+            )
+            .await?;
+        let role_id = role_id.ok_or(PeopleError::NoRole)?;
+        let granted: Option<String> = change
+            .tx
+            .one(
+                sql!(
+                    "SELECT COALESCE(string_agg(permission, ','), '') FROM role_permissions WHERE role_id = $1"
+                ),
+                args![&role_id],
+            )
+            .await?;
+        change.allow(Permissions::from_list(granted.as_deref()))?;
+        let rows = self.grant(&mut change, &role_id).await?;
+        change.finish(rows > 0).await
+    }
+
+    /// Makes a person an Admin.
+    pub async fn promote<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+    ) -> Result<Changed, PeopleError> {
+        self.assign_role(actor, person, ROLE_ADMIN).await
+    }
+
+    /// Takes the Admin role from a person, who stays a User.
+    pub async fn demote<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+    ) -> Result<Changed, PeopleError> {
+        let mut change = self.begin_change(actor.into(), person).await?;
+        change.allow(Permissions::NONE)?;
+        change.keep_an_admin().await?;
+        let rows = change
+            .tx
+            .run(
+                sql!("DELETE FROM user_roles WHERE user_id = $1 AND role_id = $2"),
+                args![&change.user.id, ROLE_ADMIN],
+            )
+            .await?;
+        if rows > 0 {
+            self.grant(&mut change, ROLE_USER).await?;
+        }
+        change.finish(rows > 0).await
+    }
+
+    /// Shuts an account: its sessions and challenges end in the same transaction, open streams
+    /// at once.
+    pub async fn deactivate<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+    ) -> Result<Changed, PeopleError> {
+        let mut change = self.begin_change(actor.into(), person).await?;
+        change.allow(Permissions::NONE)?;
+        if matches!(change.actor, Actor::Person(actor) if actor.user_id == change.user.id) {
+            return Err(PeopleError::Yourself);
+        }
+        change.keep_an_admin().await?;
+        let user_id = change.user.id.clone();
+        let now = self.clock.now();
+        let rows = change
+            .tx
+            .run(
+                sql!("UPDATE users SET deactivated_at = $2 WHERE id = $1 AND deactivated_at IS NULL"),
+                args![&user_id, now],
+            )
+            .await?;
+        let ended = self.end_all_in(&mut change.tx, &user_id, None).await?;
+        change.tx.run(sql!("DELETE FROM challenges WHERE user_id = $1"), args![&user_id]).await?;
+        change.user.deactivated_at = change.user.deactivated_at.or(Some(now));
+        let changed = change.finish(rows > 0).await?;
+        self.announce_sessions(ended);
+        self.announce_user(&user_id);
+        Ok(changed)
+    }
+
+    /// Opens a shut account again, and forgets its failed sign-ins.
+    pub async fn reactivate<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+    ) -> Result<Changed, PeopleError> {
+        let mut change = self.begin_change(actor.into(), person).await?;
+        change.allow(Permissions::NONE)?;
+        let rows = change
+            .tx
+            .run(
+                sql!(
+                    "UPDATE users SET deactivated_at = NULL, failures = 0, locked_until = NULL
+                     WHERE id = $1 AND deactivated_at IS NOT NULL"
+                ),
+                args![&change.user.id],
+            )
+            .await?;
+        change.user.deactivated_at = None;
+        change.finish(rows > 0).await
+    }
+
+    /// Lifts the lock that failed sign-ins put on an account (SEC-28).
+    pub async fn unlock<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+    ) -> Result<Changed, PeopleError> {
+        let mut change = self.begin_change(actor.into(), person).await?;
+        change.allow(Permissions::NONE)?;
+        let rows = change
+            .tx
+            .run(
+                sql!(
+                    "UPDATE users SET failures = 0, locked_until = NULL
+                     WHERE id = $1 AND (failures > 0 OR locked_until IS NOT NULL)"
+                ),
+                args![&change.user.id],
+            )
+            .await?;
+        change.finish(rows > 0).await
+    }
+
+    async fn grant(&self, change: &mut Change<'_>, role_id: &str) -> Result<u64, DbError> {
+        let by = match change.actor {
+            Actor::Person(actor) => Some(actor.user_id.as_str()),
+            Actor::Operator => None,
+        };
+        change
+            .tx
+            .run(
+                sql!(
+                    "INSERT INTO user_roles (user_id, role_id, granted_at, granted_by) VALUES ($1, $2, $3, $4)
+                     ON CONFLICT DO NOTHING"
+                ),
+                args![&change.user.id, role_id, self.clock.now(), by],
+            )
+            .await
+    }
+
+    /// Takes the lock, then reads the person, and what they and the actor hold.
+    async fn begin_change<'a>(&self, actor: Actor<'a>, person: &str) -> Result<Change<'a>, PeopleError> {
+        let mut tx = self.db.begin().await?;
+        tx.lock("admins").await?;
+        let user: Option<User> = tx
+            .one(
+                sql!(
+                    "SELECT id, username, email, first_name, last_name, created_at, email_verified_at,
+                       deactivated_at, expires_at, last_seen_at
+                     FROM users WHERE (id = $1 OR username_canonical = $2) AND email_canonical IS NOT NULL"
+                ),
+                args![person, &person.trim().to_ascii_lowercase()],
+            )
+            .await?;
+        let theirs = match &user {
+            Some(user) => held(&mut tx, &user.id).await?,
+            None => Permissions::NONE,
+        };
+        // Afresh: the actor may have been demoted since the request began.
+        let own = match actor {
+            Actor::Person(actor) => held(&mut tx, &actor.user_id).await?,
+            Actor::Operator => Permissions::all(),
+        };
+        if !own.contains(Permission::UsersManage) {
+            return Err(PeopleError::NotAllowed);
+        }
+        let user = user.ok_or(PeopleError::NotFound)?;
+        Ok(Change { tx, actor, own, theirs, user })
+    }
+}
+
+/// A change under way.
+struct Change<'a> {
+    tx: Tx,
+    actor: Actor<'a>,
+    own: Permissions,
+    theirs: Permissions,
+    user: User,
+}
+
+impl Change<'_> {
+    /// SEC-92: neither what is granted nor what the person holds may go beyond the actor's own.
+    fn allow(&self, granted: Permissions) -> Result<(), PeopleError> {
+        if self.own.covers(granted) && self.own.covers(self.theirs) {
+            Ok(())
+        } else {
+            Err(PeopleError::MoreThanYou)
+        }
+    }
+
+    /// SEC-93: refuses where the person is the only active Admin.
+    async fn keep_an_admin(&mut self) -> Result<(), PeopleError> {
+        let admins: Vec<String> = self
+            .tx
+            .all(
+                sql!(
+                    "SELECT u.id FROM user_roles ur JOIN users u ON u.id = ur.user_id
+                     WHERE ur.role_id = $1 AND u.deactivated_at IS NULL AND u.expires_at IS NULL
+                     ORDER BY u.id LIMIT 2"
+                ),
+                args![ROLE_ADMIN],
+            )
+            .await?;
+        if admins.len() == 1 && admins.first() == Some(&self.user.id) {
+            return Err(PeopleError::LastAdmin);
+        }
+        Ok(())
+    }
+
+    async fn finish(self, changed: bool) -> Result<Changed, PeopleError> {
+        self.tx.commit().await?;
+        Ok(Changed { user: self.user, changed })
+    }
+}
+
+/// What a person's roles grant now; nothing to the deactivated.
+async fn held(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
+    let list: Option<String> = tx
+        .one(
+            sql!(
+                "SELECT COALESCE(string_agg(rp.permission, ','), '')
+                 FROM user_roles ur JOIN role_permissions rp ON rp.role_id = ur.role_id
+                 WHERE ur.user_id = $1"
+            ),
+            args![user_id],
+        )
+        .await?;
+    Ok(Permissions::from_list(list.as_deref()))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
