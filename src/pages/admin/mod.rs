@@ -1,0 +1,128 @@
+//! The administration: one file for each page with what is done on it.
+
+pub mod chart;
+pub mod errors;
+pub mod models;
+pub mod overview;
+pub mod settings;
+pub mod stats;
+pub mod users;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+use url::form_urlencoded;
+
+use crate::error::AppError;
+use crate::guard::Ctx;
+use crate::http::answer;
+use crate::view::{Flash, Kind};
+
+/// Rows of a page of a list.
+const ROWS: i64 = 50;
+
+/// A parameter of the query, trimmed; `None` where it is missing or empty. The first one counts.
+fn param(ctx: &Ctx, name: &str) -> Option<String> {
+    let query = ctx.query.as_deref()?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.trim().to_owned())
+        // NUL has no place in a text, and PostgreSQL takes none.
+        .filter(|value| !value.is_empty() && !value.contains('\0'))
+}
+
+/// A path with a query; parameters without a value are left out.
+fn address(path: &str, parameters: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(parameters.iter().filter(|(_, value)| !value.is_empty()));
+    match query.finish() {
+        query if query.is_empty() => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
+}
+
+/// Where an action leads back to: the page that the form stood on, if it is this list (SEC-76).
+fn way_back(list: &str, back: Option<String>) -> String {
+    let is_list = |back: &String| {
+        let rest = back.strip_prefix(list);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('?'))
+            && back.len() <= 500
+            && back.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    back.filter(is_list).unwrap_or_else(|| list.to_owned())
+}
+
+/// Answers an action: a program gets the message or the problem, a page goes back to its list with a
+/// flash that says what happened.
+fn done(
+    ctx: &Ctx,
+    as_json: bool,
+    back: &str,
+    result: Result<(Kind, String), AppError>,
+) -> Result<Response, AppError> {
+    match result {
+        Ok((_, message)) if as_json => Ok(answer::json(StatusCode::OK, &json!({ "message": message }))),
+        Ok((kind, message)) => Ok(answer::see_other_with(ctx, back, Flash::new(kind, message))),
+        Err(error) if as_json => Err(error),
+        Err(error) => Ok(answer::see_other_with(ctx, back, Flash::new(Kind::Bad, words(&error)))),
+    }
+}
+
+/// An error in one line for a flash.
+fn words(error: &AppError) -> String {
+    let problem = error.problem();
+    match error.fields() {
+        Some(fields) => fields.values().cloned().collect::<Vec<_>>().join(" "),
+        None if matches!(error, AppError::Refused(_)) => problem.detail,
+        None => format!("{}. {}", problem.title, problem.detail),
+    }
+}
+
+/// What went wrong with an upstream, in words for the Admin.
+fn failure_words(failure: upstream::Failure) -> &'static str {
+    use upstream::Failure as F;
+    match failure {
+        F::Unreachable => "it cannot be reached: wrong address, no network, or it is not running",
+        F::Unauthorized => "it refused the API key, or the key's credit is used up",
+        F::RateLimited { .. } => "it is busy and asks to wait (429)",
+        F::NotFound => "it does not know the model or the path: check the base URL",
+        F::BadRequest => "it did not take the request",
+        F::ContextFull => "a chat was too long for the model",
+        F::Server { .. } => "it had an error of its own",
+        F::Cut => "it closed the connection before the answer was complete",
+        F::Silent => "it sent nothing for too long",
+        F::Garbage => "what it sent is no answer of an OpenAI-compatible server",
+        F::Blocked => "its address may not be called, or it redirects: enter the final address",
+        F::TooLong => "an answer passed the size allowed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-76
+    #[test]
+    fn sec_76_the_way_back_is_this_list_only() {
+        let back = |path: &str| way_back("/admin/users", Some(path.to_owned()));
+        assert_eq!(back("/admin/users?q=ann&after=x"), "/admin/users?q=ann&after=x");
+        for other in [
+            "https://evil.example/",
+            "//evil.example",
+            "/admin/users//evil.example",
+            "/admin/usersfoo",
+            "/admin/users?a=\r\nSet-Cookie: a=b",
+            "/chat",
+            "",
+        ] {
+            assert_eq!(back(other), "/admin/users", "{other}");
+        }
+        assert_eq!(way_back("/admin/users", None), "/admin/users");
+    }
+
+    #[test]
+    fn addresses_are_encoded_and_leave_out_what_is_empty() {
+        assert_eq!(address("/admin/users", &[("q", ""), ("after", "")]), "/admin/users");
+        assert_eq!(address("/admin/users", &[("q", "a&b c"), ("after", "")]), "/admin/users?q=a%26b+c");
+    }
+}
