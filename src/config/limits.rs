@@ -1,5 +1,7 @@
 //! `[limits]`: how often is too often.
 
+use accounts::Limit;
+
 use super::section::section;
 
 section! {
@@ -9,40 +11,53 @@ section! {
         sign_in_account_ip: u32 = 5,
         /// Sign-in posts a minute from one address (SEC-27).
         sign_in_ip: u32 = 30,
-        /// Failed sign-ins in a row after which an account waits (SEC-28).
-        account_failures: u32 = 10,
-        /// Failed sign-ins in a row after which only recovery helps (SEC-28).
-        account_failures_final: u32 = 100,
         /// Sign-ups an hour from one address (SEC-101).
         sign_up_ip: u32 = 5,
         /// Mails an hour to one address, for confirming it (SEC-101).
-        sign_up_mail: u32 = 1,
-        /// Live answers of one person at once.
-        generations_per_user: u32 = 8,
-        /// Open event streams of one person at once.
-        streams_per_user: u32 = 64,
+        verify_mail: u32 = 1,
+        /// Mails an hour to one address, for a new password (SEC-66).
+        reset_mail: u32 = 3,
+        /// Requests a minute for a new password from one address (SEC-66).
+        reset_ip: u32 = 20,
     }
 }
 
 impl Limits {
+    /// Every limit with the number in force.
+    pub fn all(&self) -> [(Limit, u32); 6] {
+        [
+            (Limit::SignInAccountIp, self.sign_in_account_ip),
+            (Limit::SignInIp, self.sign_in_ip),
+            (Limit::SignUpIp, self.sign_up_ip),
+            (Limit::VerifyMail, self.verify_mail),
+            (Limit::ResetMail, self.reset_mail),
+            (Limit::ResetIp, self.reset_ip),
+        ]
+    }
+
     pub(super) fn check(&self, wrong: &mut super::Problems) {
-        let all = [
-            ("limits.sign_in_account_ip", self.sign_in_account_ip),
-            ("limits.sign_in_ip", self.sign_in_ip),
-            ("limits.account_failures", self.account_failures),
-            ("limits.account_failures_final", self.account_failures_final),
-            ("limits.sign_up_ip", self.sign_up_ip),
-            ("limits.sign_up_mail", self.sign_up_mail),
-            ("limits.generations_per_user", self.generations_per_user),
-            ("limits.streams_per_user", self.streams_per_user),
-        ];
-        for (key, number) in all {
+        for (limit, number) in self.all() {
             if !(1..=1_000_000).contains(&number) {
-                wrong.add(key, "a whole number from 1 to 1000000");
+                wrong.add(&format!("limits.{}", limit.key()), "a whole number from 1 to 1000000");
             }
         }
-        if self.account_failures_final < self.account_failures {
-            wrong.add("limits.account_failures_final", "a whole number from limits.account_failures on");
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::section::Section as _;
+
+    #[test]
+    fn every_limit_has_its_key_and_default_here() {
+        let limits = Limits::default();
+        let expected: Vec<(&str, i64)> =
+            Limit::ALL.iter().map(|limit| (limit.key(), limit.default_rate().count)).collect();
+        let here: Vec<(&str, i64)> =
+            limits.all().iter().map(|(limit, number)| (limit.key(), i64::from(*number))).collect();
+        assert_eq!(here, expected);
+        let keys: Vec<&str> = limits.keys().iter().map(|key| key.name).collect();
+        assert_eq!(keys, expected.iter().map(|(key, _)| *key).collect::<Vec<_>>());
     }
 }

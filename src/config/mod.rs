@@ -192,6 +192,7 @@ impl Config {
         self.profile = self.server.profile.unwrap_or(by_address);
         let production = self.profile == Profile::Production;
         self.sign_up.verification_required.get_or_insert(production);
+        self.sign_up.make_canonical();
         let port = self.server.listen.port();
         self.public_url = self.server.public_url.clone().unwrap_or_else(|| self.server.default_url(port));
         self.server.data_dir = self.cwd.join(&self.server.data_dir);
@@ -282,6 +283,10 @@ impl Config {
 
     pub fn is_production(&self) -> bool {
         self.profile == Profile::Production
+    }
+
+    pub fn is_development(&self) -> bool {
+        self.profile == Profile::Development
     }
 
     /// What people type to get here; its path is `/`. Links and the origin check build on it.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::section::Section;
 use super::source::{PLAIN, variable_of};
 use super::{Config, Upstream};
+use crate::logging::NEVER_LOGGED;
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -55,6 +56,13 @@ pub fn reference() -> String {
                 Some(value) => format!("`{value}`"),
             };
             let _ = writeln!(out, "| `{}` | {default} | {} |", key.name, sentence(key.about));
+        }
+        if section.name() == "logging" {
+            out.push_str("\nNever in the log, at whatever level:\n\n");
+            for never in NEVER_LOGGED {
+                let _ = writeln!(out, "- {never}");
+            }
+            out.push_str("\nA field named like one of these is written as `***`.\n");
         }
     }
     out.push_str("\n## Variables\n\n| variable | key |\n|---|---|\n");

@@ -29,14 +29,15 @@ section! {
 }
 
 impl SignUp {
+    /// The domains in the form that addresses are compared with: lower case, A-labels.
+    pub(super) fn make_canonical(&mut self) {
+        if let Ok(domains) = accounts::SignUp::parse_domains(&self.allowed_domains.join(",")) {
+            self.allowed_domains = domains;
+        }
+    }
+
     pub(super) fn check(&self, profile: Profile, wrong: &mut super::Problems) {
-        let is_domain = |domain: &String| {
-            !domain.is_empty()
-                && !domain.starts_with('.')
-                && domain.contains('.')
-                && !domain.chars().any(|c| c.is_whitespace() || c.is_control() || "@/:*".contains(c))
-        };
-        if !self.allowed_domains.iter().all(is_domain) {
+        if self.allowed_domains.iter().any(|domain| accounts::SignUp::parse_domains(domain).is_err()) {
             wrong.add("sign_up.allowed_domains", "a list of domains such as example.org");
         }
         if profile == Profile::Production && self.verification_required == Some(false) {

@@ -158,7 +158,7 @@ fn values_are_read_by_the_type_of_their_key() {
         .var("ANTEROOM_TRUSTED_PROXIES", "10.0.0.0/8, ::1,192.0.2.7")
         .var("ANTEROOM_CORS_ORIGINS", "https://app.example.org,https://b.example.org:8443")
         .var("ANTEROOM_SIGN_UP__MODE", "closed")
-        .var("ANTEROOM_SIGN_UP__ALLOWED_DOMAINS", "example.org,example.com")
+        .var("ANTEROOM_SIGN_UP__ALLOWED_DOMAINS", "@Example.org, bücher.example")
         .var("ANTEROOM_UPSTREAMS__LOCAL__BASE_URL", "http://localhost:11434")
         .var("OPENAI_BASE_URL", "https://api.openai.com/v1/")
         .var("OPENAI_API_KEY", "sk-1")
@@ -171,7 +171,7 @@ fn values_are_read_by_the_type_of_their_key() {
     let origins: Vec<&str> = config.server.cors_origins.iter().map(WebOrigin::as_str).collect();
     assert_eq!(origins, ["https://app.example.org", "https://b.example.org:8443"]);
     assert_eq!(config.sign_up.mode, SignUpMode::Closed);
-    assert_eq!(config.sign_up.allowed_domains, ["example.org", "example.com"]);
+    assert_eq!(config.sign_up.allowed_domains, ["example.org", "xn--bcher-kva.example"]);
     let upstreams: Vec<(&str, &str)> = config
         .upstreams
         .iter()
@@ -227,6 +227,7 @@ fn a_wrong_value_is_one_line_that_names_it() {
     insta::assert_snapshot!(error("MAIL_FROM", "nobody"), @r#"mail.from = "nobody" (variable MAIL_FROM): expected an address such as name@example.org or Name <name@example.org>"#);
     insta::assert_snapshot!(error("MAIL_SERVER", "smtp.example.org:25"), @r#"mail.server = "smtp.example.org:25" (variable MAIL_SERVER): expected a host name, without a port"#);
     insta::assert_snapshot!(error("ANTEROOM_LOGGING__FILTER", "info,base=loud"), @r#"logging.filter = "info,base=loud" (variable ANTEROOM_LOGGING__FILTER): expected a level such as info, or a list such as info,base=debug"#);
+    insta::assert_snapshot!(error("ANTEROOM_SIGN_UP__ALLOWED_DOMAINS", "example.org,nobody"), @r#"sign_up.allowed_domains = ["example.org", "nobody"] (variable ANTEROOM_SIGN_UP__ALLOWED_DOMAINS): expected a list of domains such as example.org"#);
     insta::assert_snapshot!(error("ANTEROOM_LIMITS__SIGN_IN_IP", "0"), @"limits.sign_in_ip = 0 (variable ANTEROOM_LIMITS__SIGN_IN_IP): expected a whole number from 1 to 1000000");
     insta::assert_snapshot!(error("ANTEROOM_UPSTREAMS__LOCAL__API_KEY", "sk-secret"), @"upstreams.local.base_url: missing, expected an address such as https://api.openai.com/v1");
     insta::assert_snapshot!(error("ANTEROOM_SECRETS__PEPPER", "short"), @"secrets.pepper (variable ANTEROOM_SECRETS__PEPPER): too short or too regular: it needs at least 32 random bytes");
