@@ -133,12 +133,28 @@ pub struct Answer {
     /// Unix microseconds.
     pub started_at: i64,
     pub finished_at: Option<i64>,
-    /// Sanitized HTML, one string a block (SEC-89: by the renderer, never from elsewhere).
-    pub blocks: Vec<Arc<str>>,
+    /// Sanitized HTML, each block in its `<div class="block">` (SEC-89: by the renderer, never from
+    /// elsewhere).
+    pub html: Arc<str>,
     /// What went wrong and what was kept, for `failed` and `interrupted`, in plain words.
     pub problem: Option<Problem>,
     /// Figures under a finished answer: "first token 0.412 s", "412 tokens", "58 tok/s".
     pub figures: Vec<String>,
+    /// Where it was answered more than once.
+    pub versions: Option<Versions>,
+    /// Whether it can be answered again: not a greeting.
+    pub again: bool,
+}
+
+/// Which of several answers to one prompt is shown.
+#[derive(Clone, Debug)]
+pub struct Versions {
+    /// From 1.
+    pub number: usize,
+    pub count: usize,
+    /// Message id of the one before.
+    pub before: Option<String>,
+    pub after: Option<String>,
 }
 
 impl Answer {
@@ -186,6 +202,8 @@ pub struct ChatPage {
     pub rail: Rail,
     /// `None` for a chat that begins with its first prompt.
     pub id: Option<String>,
+    /// Address of the part of the thread before this one.
+    pub earlier: Option<String>,
     pub thread: Vec<Message>,
     /// Whether an answer is being written: without scripts the page then loads itself again.
     pub live: bool,

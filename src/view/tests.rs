@@ -83,9 +83,11 @@ fn answer(state: State) -> Answer {
         model: "demo".to_owned(),
         started_at: NOW - 3_200_000,
         finished_at: None,
-        blocks: vec![Arc::from("<p>One</p>"), Arc::from("<p>Two</p>")],
+        html: Arc::from("<div class=\"block\" data-index=\"0\"><p>One</p></div><div class=\"block\" data-index=\"1\"><p>Two</p></div>"),
         problem: None,
         figures: vec!["412 tokens".to_owned(), "58 tok/s".to_owned()],
+        versions: None,
+        again: true,
     }
 }
 
@@ -102,6 +104,7 @@ fn chat_page(thread: Vec<Message>) -> ChatPage {
         page: page("Percentiles", "/chat/c1"),
         rail: Rail::new([link("c1", 0), link("c2", 0), link("c3", 1), link("c4", 40)], NOW),
         id: Some("c1".to_owned()),
+        earlier: None,
         thread,
         live,
         composer: Composer {
@@ -212,7 +215,7 @@ fn an_answer_that_ended_offers_what_fits() {
     let done = html(answer(State::Done));
     assert!(done.contains("412 tokens") && done.contains("Answer again") && !done.contains("http-equiv"));
     let problem = Problem { title: "No answer came".to_owned(), text: "The server refused.".to_owned() };
-    let failed = html(Answer { blocks: Vec::new(), problem: Some(problem), ..answer(State::Failed) });
+    let failed = html(Answer { html: Arc::from(""), problem: Some(problem), ..answer(State::Failed) });
     assert!(
         failed.contains("notice--bad") && failed.contains("The server refused.") && failed.contains("Retry")
     );

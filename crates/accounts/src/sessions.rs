@@ -266,9 +266,7 @@ impl Accounts {
     /// Whose session this is or was, as long as its row stands: also after it has ended by the
     /// clock. It proves nothing but whose work was under way.
     pub async fn session_owner(&self, token: &SessionToken) -> Result<Option<String>, DbError> {
-        self.db
-            .one(sql!("SELECT user_id FROM sessions WHERE token_hash = $1"), args![&token.hash()])
-            .await
+        self.db.one(sql!("SELECT user_id FROM sessions WHERE token_hash = $1"), args![&token.hash()]).await
     }
 
     /// A person's live sessions, last seen first.

@@ -224,7 +224,8 @@ impl Accounts {
             .await
     }
 
-    /// Counts a failure of a known account, and gives the refusal.
+    /// Counts a failure of a known account, and gives the refusal. A parallel failure that comes
+    /// in after the one that locked the account hears of the lock and does not count.
     async fn failed(
         &self,
         user_id: &str,
@@ -233,34 +234,67 @@ impl Accounts {
     ) -> Result<Refused, Refused> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
-        let failures: i64 = tx
+        let failures: Option<i64> = tx
             .one(
-                sql!("UPDATE users SET failures = failures + 1 WHERE id = $1 RETURNING failures"),
-                args![user_id],
+                sql!(
+                    "UPDATE users SET failures = failures + 1
+                     WHERE id = $1 AND (locked_until IS NULL OR locked_until <= $2) RETURNING failures"
+                ),
+                args![user_id, now],
             )
-            .await?
-            .unwrap_or(0);
-        if let Some(by) = lock_after(failures) {
-            tx.run(sql!("UPDATE users SET locked_until = $2 WHERE id = $1"), args![user_id, now + by])
-                .await?;
+            .await?;
+        let mut until = None;
+        match failures {
+            None => {
+                let lock: Option<Option<Micros>> =
+                    tx.one(sql!("SELECT locked_until FROM users WHERE id = $1"), args![user_id]).await?;
+                until = lock.flatten();
+            }
+            Some(failures) => {
+                if let Some(by) = lock_after(failures) {
+                    tx.run(
+                        sql!("UPDATE users SET locked_until = $2 WHERE id = $1"),
+                        args![user_id, now + by],
+                    )
+                    .await?;
+                }
+            }
         }
         let limited = self.raise(&mut tx, keys).await?;
         tx.commit().await?;
         let resend_verification = resend_verification.map(Box::new);
-        Ok(limited.map_or(Refused::Invalid { resend_verification }, Refused::from))
+        Ok(match (limited, until) {
+            (Some(limited), _) => limited.into(),
+            (None, Some(until)) => locked(until, now),
+            (None, None) => Refused::Invalid { resend_verification },
+        })
     }
 
-    /// Counts a failure of an identifier that no account has.
+    /// Counts a failure of an identifier that no account has, by the same rules.
     async fn unknown_failed(&self, identifier: &Identifier, keys: &[String]) -> Result<Refused, Refused> {
         let now = self.clock.now();
+        let (count_key, lock_key) = (self.shadow_key(identifier), self.shadow_lock_key(identifier));
         let mut tx = self.db.begin().await?;
-        let (failures, _) = count_up(&mut tx, &self.shadow_key(identifier), SHADOW, now).await?;
-        if let Some(by) = lock_after(failures) {
-            count_up(&mut tx, &self.shadow_lock_key(identifier), by, now).await?;
+        // Counting first makes parallel failures wait for each other.
+        let (failures, _) = count_up(&mut tx, &count_key, SHADOW, now).await?;
+        let until: Option<Micros> = tx
+            .one(
+                sql!("SELECT window_ends_at FROM throttles WHERE key = $1 AND window_ends_at > $2"),
+                args![&lock_key, now],
+            )
+            .await?;
+        if until.is_some() {
+            tx.run(sql!("UPDATE throttles SET count = count - 1 WHERE key = $1"), args![&count_key]).await?;
+        } else if let Some(by) = lock_after(failures) {
+            count_up(&mut tx, &lock_key, by, now).await?;
         }
         let limited = self.raise(&mut tx, keys).await?;
         tx.commit().await?;
-        Ok(limited.map_or_else(Refused::invalid, Refused::from))
+        Ok(match (limited, until) {
+            (Some(limited), _) => limited.into(),
+            (None, Some(until)) => locked(until, now),
+            (None, None) => Refused::invalid(),
+        })
     }
 
     /// One more failure on each key; the limit if one went past it. Of many parallel attempts

@@ -266,6 +266,7 @@ async fn sec_27_parallel_guesses_do_not_slip_past_the_limit() {
         answered += usize::from(is_invalid(&task.await.unwrap()));
     }
     assert!(answered <= 5, "{answered}");
+    assert!(failures(&t, "ann").await <= 10);
     // A right guess that was checked before the failures came in is not let through after them.
     t.clock.advance(HOUR);
     let early = t.sign_in("ann", PASSWORD, &client("203.0.113.9")).await.unwrap();
@@ -316,4 +317,25 @@ async fn sec_19_a_full_queue_is_busy_and_no_failure() {
     // Whether they met is up to the machine; what counts is that none of it was a failure.
     assert!(busy <= 8);
     assert_eq!(failures(&t, "ann").await, 0);
+}
+
+/// SEC-28: from twenty networks at once, ten are told that they were wrong, known or not.
+#[tokio::test]
+async fn sec_28_parallel_guesses_from_many_addresses_stop_at_the_lock() {
+    let t = testing::accounts("sign-in-spread").await;
+    t.person("ann").await;
+    for typed in ["ann", "nobody"] {
+        let tasks: Vec<_> = (0..20)
+            .map(|n| {
+                let accounts = t.accounts.clone();
+                tokio::spawn(async move { refused(&accounts, typed, WRONG, &ip(n)).await })
+            })
+            .collect();
+        let mut answered = 0;
+        for task in tasks {
+            answered += usize::from(is_invalid(&task.await.unwrap()));
+        }
+        assert_eq!(answered, 10, "{typed}");
+        assert_eq!(retry_after(&refused(&t, typed, PASSWORD, &ip(500)).await), 900, "{typed}");
+    }
 }

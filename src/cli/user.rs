@@ -1,0 +1,72 @@
+//! `anteroom user …`
+
+use std::io::Read as _;
+
+use accounts::NewAccount;
+use clap::{Args, Subcommand};
+
+use super::Failure;
+use crate::app::App;
+use crate::joining;
+
+#[derive(Subcommand)]
+pub enum UserCommand {
+    /// Make an account; its e-mail counts as verified and no mail is sent.
+    Create(Create),
+}
+
+#[derive(Args)]
+pub struct Create {
+    #[arg(long)]
+    username: String,
+    #[arg(long)]
+    email: String,
+    /// Name or id of a role.
+    #[arg(long, default_value = "User")]
+    role: String,
+    #[arg(long, default_value = "")]
+    first_name: String,
+    #[arg(long, default_value = "")]
+    last_name: String,
+    /// Read the password from standard input; one line end after it is not part of it.
+    #[arg(long, required = true)]
+    password_stdin: bool,
+}
+
+pub async fn run(app: App, command: UserCommand) -> Result<(), Failure> {
+    match command {
+        UserCommand::Create(create) => self::create(app, create).await,
+    }
+}
+
+async fn create(app: App, create: Create) -> Result<(), Failure> {
+    let mut password = String::new();
+    std::io::stdin()
+        .read_to_string(&mut password)
+        .map_err(|error| Failure::Failed(format!("the password could not be read: {error}")))?;
+    let password = password.strip_suffix('\n').unwrap_or(&password);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    let named = |given: String, otherwise: &str| if given.is_empty() { otherwise.to_owned() } else { given };
+    let new = NewAccount {
+        first_name: named(create.first_name, &create.username),
+        last_name: named(create.last_name, &create.role),
+        username: create.username,
+        email: create.email,
+        password: password.to_owned(),
+    };
+    match joining::create(&app, &new, &create.role).await {
+        Ok(user) => {
+            println!("{} is made, with the id {}.", user.username, user.id);
+            Ok(())
+        }
+        Err(error) => Err(Failure::Failed(match error.fields() {
+            Some(fields) => {
+                fields.iter().map(|(field, text)| format!("{field}: {text}")).collect::<Vec<_>>().join("\n")
+            }
+            None => {
+                let problem = error.problem();
+                format!("{}: {}", problem.title, problem.detail)
+            }
+        })),
+    }
+}

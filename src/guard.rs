@@ -1,0 +1,300 @@
+//! The one authorise function: every request passes it, whatever its route or credential (SEC-90).
+//!
+//! It finds out who asks, judges where an unsafe request comes from (SEC-83), reads its body once,
+//! and holds the route's guard against the person. A handler gets a [`Ctx`], and a [`Member`] only
+//! where the guard has let one in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use accounts::{Client, Permission, Principal, SessionToken};
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+use crate::error::AppError;
+use crate::http::answer::{self, Shown};
+use crate::http::client::client;
+use crate::http::cookies::{self, Cookie};
+use crate::http::csrf::{self, Source};
+use crate::http::input::{Input, wants_json};
+use crate::http::log::{RequestId, Seen};
+use crate::pages;
+use crate::view::{Flash, Kind, Theme};
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Everybody.
+    Public,
+    /// Pages send a signed-in person on to /chat; JSON may pass.
+    SignedOut,
+    /// A session.
+    Member,
+    /// A session whose roles hold the permission.
+    May(Permission),
+}
+
+impl Guard {
+    /// As the published matrix writes it.
+    pub fn words(self) -> String {
+        match self {
+            Self::Public => "public".to_owned(),
+            Self::SignedOut => "signed out".to_owned(),
+            Self::Member => "session".to_owned(),
+            Self::May(permission) => format!("`{permission}`"),
+        }
+    }
+}
+
+/// A route's guard and what its body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    pub route: &'static str,
+    pub guard: Guard,
+    /// Longest body in bytes; 16 KiB unless the route says otherwise (SEC-88).
+    pub body: usize,
+    /// A prompt sent after the session ended is carried through the sign-in.
+    pub carries_prompt: bool,
+}
+
+/// What a handler knows of its request.
+#[derive(Clone, Debug)]
+pub struct Ctx {
+    pub app: App,
+    pub principal: Option<Arc<Principal>>,
+    pub client: Client,
+    pub request_id: Arc<str>,
+    /// Whether the answer is JSON.
+    pub json: bool,
+    pub path: String,
+    pub query: Option<String>,
+    pub theme: Option<Theme>,
+    pub flash: Vec<Flash>,
+    /// Secret behind the form tokens of a person who is not signed in.
+    visitor: String,
+    new_visitor: bool,
+}
+
+impl Ctx {
+    /// The form token for this person (SEC-83).
+    pub fn csrf(&self) -> String {
+        csrf::token(&self.app.random, self.csrf_secret())
+    }
+
+    fn csrf_secret(&self) -> &str {
+        self.principal.as_ref().map_or(&self.visitor, |principal| &principal.session.csrf_secret)
+    }
+
+    /// The signed-in person may do this.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.principal.as_ref().is_some_and(|principal| principal.may(permission))
+    }
+
+    /// For answers to a person who was not signed in: the cookie that binds their forms.
+    pub fn visitor_cookie(&self) -> Option<HeaderValue> {
+        self.new_visitor.then(|| Cookie::Visitor.set(&self.visitor, None, self.app.https())).flatten()
+    }
+
+    fn error(&self, error: AppError) -> Response {
+        answer::error(self, &error)
+    }
+}
+
+/// The signed-in person of a guarded route.
+#[derive(Clone, Debug)]
+pub struct Member(pub Arc<Principal>);
+
+impl std::ops::Deref for Member {
+    type Target = Principal;
+    fn deref(&self) -> &Principal {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Ctx {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
+        parts.extensions.get::<Self>().cloned().ok_or(AppError::Internal)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Member {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
+        let ctx = parts.extensions.get::<Ctx>().ok_or(AppError::Internal)?;
+        ctx.principal.clone().map(Self).ok_or(AppError::Unauthenticated)
+    }
+}
+
+/// Lets a request through to its handler, or answers it.
+pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let (ctx, dead_session) = match context(&app, &parts).await {
+        Ok(found) => found,
+        Err(error) => return error.into_response(),
+    };
+    let user_id = ctx.principal.as_ref().map(|principal| principal.user_id.clone());
+    let mut response = match check(&ctx, rule, dead_session.as_ref(), &mut parts, body).await {
+        Ok(body) => {
+            if let Some(principal) = &ctx.principal {
+                app.accounts.touch(principal);
+            }
+            parts.extensions.insert(ctx.clone());
+            let response = next.run(Request::from_parts(parts, body)).await;
+            // Errors of the handler are told here, where it is known who asked and how.
+            match response.extensions().get::<AppError>() {
+                Some(error) if response.extensions().get::<Shown>().is_none() => ctx.error(error.clone()),
+                _ => response,
+            }
+        }
+        Err(answer) => *answer,
+    };
+    if dead_session.is_some() && ctx.principal.is_none() && !sets_session(&response, &app) {
+        cookies::add(response.headers_mut(), Cookie::Session.clear(app.https()));
+    }
+    response.extensions_mut().insert(Seen { route: rule.route, user_id });
+    response
+}
+
+fn sets_session(response: &Response, app: &App) -> bool {
+    let name = Cookie::Session.name(app.https());
+    response.headers().get_all(header::SET_COOKIE).iter().any(|value| {
+        value.to_str().is_ok_and(|text| text.strip_prefix(&name).is_some_and(|rest| rest.starts_with('=')))
+    })
+}
+
+/// Who asks, and the token of a session that is over, if the cookie holds one.
+async fn context(app: &App, parts: &Parts) -> Result<(Ctx, Option<SessionToken>), AppError> {
+    let headers = &parts.headers;
+    let https = app.https();
+    let token = Cookie::Session.read(headers, https).and_then(SessionToken::from_cookie);
+    let principal = match &token {
+        Some(token) => app.accounts.principal(token).await?.map(Arc::new),
+        None => None,
+    };
+    let dead = token.filter(|_| principal.is_none());
+    let visitor = Cookie::Visitor.read(headers, https).filter(|value| value.len() == 43);
+    let peer = parts
+        .extensions
+        .get::<ConnectInfo<SocketAddr>>()
+        .map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |info| info.0);
+    let ctx = Ctx {
+        client: client(peer, headers, &app.config.server.trusted_proxies),
+        request_id: parts.extensions.get::<RequestId>().map_or_else(|| "-".into(), |id| id.0.clone()),
+        json: wants_json(headers),
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
+        theme: cookies::plain(headers, "theme").and_then(Theme::from_cookie),
+        flash: answer::read_flash(app, headers),
+        new_visitor: visitor.is_none() && principal.is_none(),
+        visitor: match (visitor, &principal) {
+            (Some(visitor), _) => visitor.to_owned(),
+            (None, None) => app.random.token(),
+            (None, Some(_)) => String::new(),
+        },
+        principal,
+        app: app.clone(),
+    };
+    Ok((ctx, dead))
+}
+
+/// All checks in order. Gives the body that the handler gets.
+async fn check(
+    ctx: &Ctx,
+    rule: Rule,
+    dead_session: Option<&SessionToken>,
+    parts: &mut Parts,
+    body: Body,
+) -> Result<Body, Box<Response>> {
+    let refuse = |error: AppError| Err(Box::new(ctx.error(error)));
+    if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return match admit(ctx, rule.guard) {
+            Ok(()) => Ok(body),
+            Err(answer) => Err(Box::new(answer)),
+        };
+    }
+    // SEC-83: an unsafe request. First where it comes from, whatever its token.
+    let source = csrf::source(&parts.headers, &ctx.app.config);
+    if source == Source::Foreign {
+        return refuse(AppError::Csrf);
+    }
+    let Ok(bytes) = to_bytes(body, rule.body).await else {
+        return refuse(AppError::TooLarge);
+    };
+    let mut input = match Input::parse(&parts.headers, &bytes) {
+        Ok(input) => input,
+        Err(error) => return refuse(error),
+    };
+    let field = input.optional("csrf_token");
+    if ctx.principal.is_none() && needs_session(rule.guard) {
+        if rule.carries_prompt && !ctx.json && source == Source::Own {
+            return Err(Box::new(pages::sign_in::with_prompt(ctx, input, dead_session).await));
+        }
+        return Err(Box::new(unauthenticated(ctx)));
+    }
+    // A JSON request without a session needs no token: a foreign page cannot send one unasked.
+    let exempt = ctx.principal.is_none() && input.is_json();
+    if !exempt {
+        let header = parts.headers.get("x-csrftoken").and_then(|value| value.to_str().ok());
+        let token = header.or(field.as_deref()).unwrap_or("");
+        if !csrf::valid(ctx.csrf_secret(), token) {
+            return refuse(AppError::Csrf);
+        }
+    }
+    if let Err(answer) = admit(ctx, rule.guard) {
+        return Err(Box::new(answer));
+    }
+    parts.extensions.insert(input);
+    Ok(Body::empty())
+}
+
+fn needs_session(guard: Guard) -> bool {
+    matches!(guard, Guard::Member | Guard::May(_))
+}
+
+#[expect(clippy::result_large_err, reason = "the error is the answer itself")]
+fn admit(ctx: &Ctx, guard: Guard) -> Result<(), Response> {
+    match (guard, &ctx.principal) {
+        (Guard::Public, _) | (Guard::SignedOut, None) | (Guard::Member, Some(_)) => Ok(()),
+        (Guard::SignedOut, Some(_)) if ctx.json => Ok(()),
+        (Guard::SignedOut, Some(_)) => Err(answer::see_other("/chat")),
+        (Guard::May(permission), Some(principal)) if principal.may(permission) => Ok(()),
+        (Guard::May(_), Some(_)) => Err(forbidden(ctx)),
+        (Guard::Member | Guard::May(_), None) => Err(unauthenticated(ctx)),
+    }
+}
+
+/// JSON is told; a page leads to the sign-in and back.
+fn unauthenticated(ctx: &Ctx) -> Response {
+    if ctx.json {
+        return ctx.error(AppError::Unauthenticated);
+    }
+    let next = match &ctx.query {
+        Some(query) => format!("{}?{query}", ctx.path),
+        None => ctx.path.clone(),
+    };
+    answer::see_other(&pages::sign_in::address(&next))
+}
+
+/// JSON is told; a page says so in a flash on /chat.
+fn forbidden(ctx: &Ctx) -> Response {
+    if ctx.json || ctx.path.starts_with("/chat") || ctx.path == "/" {
+        return ctx.error(AppError::Forbidden);
+    }
+    answer::see_other_with(ctx, "/chat", Flash::new(Kind::Bad, "You may not open that page. Ask an Admin if you need it."))
+}
+
+
+/// Tells an error outside the table of routes, to whoever asks.
+pub async fn tell(app: &App, request: Request, error: AppError) -> Response {
+    let (parts, _) = request.into_parts();
+    match context(app, &parts).await {
+        Ok((ctx, _)) => ctx.error(error),
+        Err(error) => error.into_response(),
+    }
+}

@@ -1,0 +1,185 @@
+//! What a request carries in its body: a form or a JSON object, read once, strictly.
+
+use std::collections::BTreeMap;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde_json::Value;
+
+use crate::error::{AppError, FieldErrors};
+
+/// The fields of a form or of a JSON object.
+///
+/// Take each field by name, then call [`Input::finish`]: whatever is left over is an error
+/// (SEC-10), so no field a client makes up is ever read by accident.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    json: bool,
+    fields: BTreeMap<String, Value>,
+    errors: FieldErrors,
+}
+
+impl Input {
+    /// Reads a body by its content type; an empty one has no fields.
+    ///
+    /// # Errors
+    /// 415 for other content types, 422 for broken JSON or a repeated field.
+    pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, AppError> {
+        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = content_type.map(|value| value.split(';').next().unwrap_or("").trim().to_ascii_lowercase());
+        match kind.as_deref() {
+            Some("application/json") => Self::from_json(body),
+            Some("application/x-www-form-urlencoded") => Self::from_form(body),
+            _ if body.is_empty() => Ok(Self::default()),
+            _ => Err(AppError::UnsupportedMediaType),
+        }
+    }
+
+    fn from_json(body: &[u8]) -> Result<Self, AppError> {
+        if body.is_empty() {
+            return Ok(Self { json: true, ..Self::default() });
+        }
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(object)) => {
+                Ok(Self { json: true, fields: object.into_iter().collect(), ..Self::default() })
+            }
+            Ok(_) => Err(AppError::BadRequest("The body must be one JSON object.".into())),
+            Err(error) => Err(AppError::BadRequest(format!(
+                "The body is no valid JSON (line {}, column {}).",
+                error.line(),
+                error.column()
+            ))),
+        }
+    }
+
+    fn from_form(body: &[u8]) -> Result<Self, AppError> {
+        let mut input = Self::default();
+        for (name, value) in url::form_urlencoded::parse(body) {
+            if input.fields.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
+                return Err(AppError::BadRequest(format!("The field {name} is given twice.")));
+            }
+        }
+        Ok(input)
+    }
+
+    /// Whether it came as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A text; missing is empty, another type is an error at that field.
+    pub fn text(&mut self, name: &'static str) -> String {
+        self.optional(name).unwrap_or_default()
+    }
+
+    /// A text, or `None` where it is missing, null or empty.
+    pub fn optional(&mut self, name: &'static str) -> Option<String> {
+        match self.fields.remove(name) {
+            None | Some(Value::Null) => None,
+            // NUL has no place in a text, and PostgreSQL takes none.
+            Some(Value::String(text)) if text.contains('\0') => {
+                self.errors.insert(name.into(), "This contains a character that cannot be used.".into());
+                None
+            }
+            Some(Value::String(text)) => Some(text).filter(|text| !text.is_empty()),
+            Some(_) => {
+                self.errors.insert(name.into(), "This must be a text.".into());
+                None
+            }
+        }
+    }
+
+    /// A text or a whole number, as text: for ids that may be either.
+    pub fn id(&mut self, name: &'static str) -> String {
+        match self.fields.get(name) {
+            Some(Value::Number(number)) if number.is_i64() || number.is_u64() => {
+                let text = number.to_string();
+                self.fields.remove(name);
+                text
+            }
+            _ => self.text(name),
+        }
+    }
+
+    /// A check box: present in a form (`on`), or a JSON boolean.
+    pub fn flag(&mut self, name: &'static str) -> bool {
+        match self.fields.remove(name) {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => flag,
+            Some(Value::String(text)) if matches!(text.as_str(), "on" | "true" | "1") => true,
+            Some(Value::String(text)) if matches!(text.as_str(), "" | "off" | "false" | "0") => false,
+            Some(_) => {
+                self.errors.insert(name.into(), "This must be true or false.".into());
+                false
+            }
+        }
+    }
+
+    /// Takes a field without a word about its type.
+    pub fn discard(&mut self, name: &str) {
+        self.fields.remove(name);
+    }
+
+    /// Nothing may be left over, and nothing may have been of the wrong type.
+    pub fn finish(mut self) -> Result<(), FieldErrors> {
+        for name in self.fields.keys() {
+            let shown: String = name.chars().take(40).collect();
+            self.errors.insert(shown.into(), "This field is not known here.".into());
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(self.errors) }
+    }
+
+    /// As [`Input::finish`], as an error of the application.
+    pub fn done(self) -> Result<(), AppError> {
+        self.finish().map_err(AppError::Validation)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Input {
+    type Rejection = AppError;
+
+    /// The guard has read the body already.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
+        Ok(parts.extensions.remove::<Self>().unwrap_or_default())
+    }
+}
+
+/// Whether the request wants JSON: it sends JSON, or asks for it and not for HTML.
+pub fn wants_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let accept = text(header::ACCEPT);
+    let sends = text(header::CONTENT_TYPE).to_ascii_lowercase().starts_with("application/json");
+    (accept.contains("json") && !accept.contains("text/html")) || (sends && !accept.contains("text/html"))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test panics to fail")]
+mod tests {
+    use super::*;
+
+    fn json(body: &str) -> Result<Input, AppError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
+        Input::parse(&headers, body.as_bytes())
+    }
+
+    /// SEC-10
+    #[test]
+    fn sec_10_unknown_fields_are_errors() {
+        let mut input = json(r#"{"username":"ann","role":"Admin"}"#).unwrap();
+        assert_eq!(input.text("username"), "ann");
+        assert!(input.finish().unwrap_err().contains_key("role"));
+    }
+
+    /// SEC-88
+    #[test]
+    fn sec_88_types_are_strict() {
+        let mut input = json(r#"{"username":["ann"],"n":7,"s":"7"}"#).unwrap();
+        assert_eq!(input.text("username"), "");
+        assert_eq!((input.id("n"), input.id("s")), ("7".into(), "7".into()));
+        assert!(input.finish().unwrap_err().contains_key("username"));
+        assert!(matches!(json("[1]"), Err(AppError::BadRequest(_))));
+        assert!(matches!(json("{"), Err(AppError::BadRequest(_))));
+    }
+}

@@ -1,0 +1,110 @@
+//! What starts and stops answers: a prompt, "answer again", Stop, another version.
+
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chat::ChatError;
+use chat::drafts;
+use serde_json::json;
+
+use super::app_error;
+use super::show::{Typed, again};
+use crate::error::AppError;
+use crate::guard::{Ctx, Member};
+use crate::http::answer::{self, see_other, see_other_with};
+use crate::http::input::Input;
+use crate::view::{Flash, Kind};
+
+/// `POST /chat`: a chat that begins with its first prompt.
+pub async fn create(ctx: Ctx, member: Member, input: Input) -> Result<Response, AppError> {
+    take(ctx, member, None, input).await
+}
+
+/// `POST /chat/{id}/messages`
+pub async fn send(ctx: Ctx, member: Member, Path(id): Path<String>, input: Input) -> Result<Response, AppError> {
+    take(ctx, member, Some(id), input).await
+}
+
+async fn take(ctx: Ctx, member: Member, chat: Option<String>, mut input: Input) -> Result<Response, AppError> {
+    let as_json = ctx.json || input.is_json();
+    let prompt = input.text("prompt");
+    let model = input.optional("model");
+    input.done()?;
+    let chosen = match model.clone().or_else(|| ctx.app.models.default_name(&ctx.app)) {
+        Some(model) => ctx.app.engine.start(&member.user_id, chat.as_deref(), &prompt, &model).await,
+        None => Err(ChatError::Invalid(
+            "No model is available yet. An Admin can add one under Administration, Models.".into(),
+        )),
+    };
+    match chosen {
+        Ok(started) => {
+            if drafts::load(&ctx.app.db, &member.user_id).await?.is_some() {
+                drafts::clear(&ctx.app.db, &member.user_id).await?;
+            }
+            if as_json {
+                return Ok(answer::json(
+                    StatusCode::CREATED,
+                    &json!({
+                        "chat_id": started.chat_id,
+                        "message_id": started.message_id,
+                        "generation_id": started.generation_id,
+                    }),
+                ));
+            }
+            Ok(see_other(&format!("/chat/{}", started.chat_id)))
+        }
+        Err(error @ (ChatError::Busy | ChatError::Invalid(_) | ChatError::Closing)) if !as_json => {
+            let typed = Typed { prompt, model, error: Some(error.to_string()) };
+            again(&ctx, &member, chat.as_deref(), typed).await
+        }
+        Err(ChatError::Invalid(text)) => Err(AppError::field("prompt", text)),
+        Err(error) => Err(app_error(error)),
+    }
+}
+
+/// `POST /messages/{id}/regenerate`: a new answer beside the old one; Retry is the same.
+pub async fn regenerate(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    mut input: Input,
+) -> Result<Response, AppError> {
+    let model = input.optional("model");
+    input.done()?;
+    // A model that is gone meanwhile gives way to the default one.
+    let mut started = ctx.app.engine.regenerate(&member.user_id, &id, model.as_deref()).await;
+    if model.is_none()
+        && matches!(started, Err(ChatError::Invalid(_)))
+        && let Some(default) = ctx.app.models.default_name(&ctx.app)
+    {
+        started = ctx.app.engine.regenerate(&member.user_id, &id, Some(&default)).await;
+    }
+    match started {
+        Ok(started) => Ok(see_other(&format!("/chat/{}", started.chat_id))),
+        Err(error @ (ChatError::Busy | ChatError::Invalid(_) | ChatError::Closing)) if !ctx.json => {
+            let back = chat::messages::chat_of(&ctx.app.db, &member.user_id, &id).await?;
+            let path = back.map_or_else(|| "/chat".to_owned(), |chat| format!("/chat/{chat}"));
+            Ok(see_other_with(&ctx, &path, Flash::new(Kind::Warn, error.to_string())))
+        }
+        Err(error) => Err(app_error(error)),
+    }
+}
+
+/// `POST /messages/{id}/show`: another version of an answer.
+pub async fn show_version(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    input: Input,
+) -> Result<Response, AppError> {
+    input.done()?;
+    let chat = chat::messages::select_version(&ctx.app.db, &member.user_id, &id).await.map_err(app_error)?;
+    Ok(see_other(&format!("/chat/{chat}")))
+}
+
+/// `POST /generations/{id}/stop`: what has come is kept.
+pub async fn stop(ctx: Ctx, member: Member, Path(id): Path<String>, input: Input) -> Result<Response, AppError> {
+    input.done()?;
+    let chat = ctx.app.engine.stop(&member.user_id, &id).await.map_err(app_error)?;
+    Ok(see_other(&format!("/chat/{chat}")))
+}

@@ -1,0 +1,56 @@
+//! The pages: one file for each thing a person does.
+
+pub mod admin;
+pub mod chat;
+pub mod settings;
+pub mod setup;
+pub mod sign_in;
+pub mod sign_out;
+pub mod sign_up;
+pub mod verify_email;
+
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+use crate::error::AppError;
+use crate::guard::{self, Ctx};
+use crate::http::answer::see_other;
+
+/// `GET /`: to the chats, to the sign-in, or on a fresh installation to a word about the set-up.
+pub async fn home(ctx: Ctx) -> Response {
+    if ctx.principal.is_some() { see_other("/chat") } else { see_other("/login") }
+}
+
+/// Any address that is not in the table.
+pub async fn not_found(app: App, request: Request) -> Response {
+    refuse(app, request, AppError::NotFound).await
+}
+
+/// An address of the table, with a method it does not have.
+pub async fn method_not_allowed(app: App, request: Request) -> Response {
+    refuse(app, request, AppError::MethodNotAllowed).await
+}
+
+async fn refuse(app: App, request: Request, error: AppError) -> Response {
+    guard::tell(&app, request, error).await
+}
+
+/// In development a GET by another loopback name goes to the public URL's name, so that cookies
+/// and links agree.
+pub async fn canonical_host(State(app): State<App>, request: Request, next: Next) -> Response {
+    if app.config.is_development()
+        && request.method() == Method::GET
+        && let Some(host) = request.headers().get(header::HOST).and_then(|host| host.to_str().ok())
+        && app.other_loopback_name(host)
+    {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        if !path.starts_with("/healthz") && !path.starts_with("/readyz") {
+            let target = format!("{}{path}", app.config.public_origin());
+            return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, target)]).into_response();
+        }
+    }
+    next.run(request).await
+}

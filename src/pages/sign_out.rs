@@ -1,0 +1,26 @@
+//! `POST /logout` (SEC-82).
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::error::AppError;
+use crate::guard::Ctx;
+use crate::http::answer::see_other;
+use crate::http::cookies::{self, Cookie};
+use crate::http::input::Input;
+
+/// Ends the session on the server and clears what the browser keeps.
+pub async fn submit(ctx: Ctx, input: Input) -> Result<Response, AppError> {
+    input.done()?;
+    if let Some(principal) = &ctx.principal {
+        ctx.app.accounts.end_session(&principal.user_id, &principal.session.id).await?;
+    }
+    let mut response =
+        if ctx.json { StatusCode::NO_CONTENT.into_response() } else { see_other("/login?signed_out") };
+    let headers = response.headers_mut();
+    cookies::add(headers, Cookie::Session.clear(ctx.app.https()));
+    // Pages are never stored (no-store) and cookies are cleared one by one: "cookies" would also
+    // take the chosen theme.
+    headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"storage\""));
+    Ok(response)
+}

@@ -1,0 +1,204 @@
+//! A running application with people in it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use accounts::NewAccount;
+use anteroom::app::{App, Outside};
+use anteroom::config::{Config, Flags};
+use anteroom::{jobs, joining, serve};
+use base::{Clock, Random};
+use parts::http::{Client, Reply};
+use parts::model::ModelStub;
+use tokio::net::TcpListener;
+
+/// 20 Nov 2026, 12:00 UTC.
+pub const NOW: i64 = 1_795_176_000_000_000;
+/// A password that passes the rules.
+pub const PASSWORD: &str = "tern-oxbow-quarry-17";
+
+/// The application, listening on loopback with a clock that only tests move.
+pub struct TestApp {
+    pub app: App,
+    pub clock: Clock,
+    pub base: String,
+    pub folder: PathBuf,
+    /// The model server behind it, where the test has one.
+    pub models: Option<ModelStub>,
+}
+
+/// What a test wants otherwise.
+#[derive(Default)]
+pub struct Wishes {
+    env: BTreeMap<String, String>,
+    models: bool,
+}
+
+impl Wishes {
+    /// A setting, by its variable.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The stub model server as the upstream `openai`, its models listed.
+    pub fn models(mut self) -> Self {
+        self.models = true;
+        self
+    }
+
+    pub async fn start(mut self) -> TestApp {
+        let folder = folder();
+        let models = if self.models { Some(ModelStub::start().await.unwrap()) } else { None };
+        if let Some(models) = &models {
+            self.env.insert("OPENAI_BASE_URL".into(), models.base_url());
+            self.env.insert("OPENAI_API_KEY".into(), "sk-test-key-of-the-stub".into());
+        }
+        if let Some(url) = parts::postgres::database().await.unwrap() {
+            self.env.insert("DATABASE_URL".into(), url);
+            self.env.entry("ANTEROOM_DATABASE__CONNECTIONS".into()).or_insert_with(|| "6".into());
+        }
+        // Cheap hashes; one test asserts the real ones.
+        for (name, value) in [
+            ("ANTEROOM_PROFILE", "testing"),
+            ("ANTEROOM_PASSWORDS__MEMORY_KIB", "64"),
+            ("ANTEROOM_PASSWORDS__ITERATIONS", "1"),
+            ("ANTEROOM_PASSWORDS__HASH_QUEUE", "200"),
+            ("ANTEROOM_MODELS__DETECT_LOCAL", "false"),
+            ("ANTEROOM_LISTEN", "127.0.0.1:0"),
+        ] {
+            self.env.entry(name.into()).or_insert_with(|| value.into());
+        }
+        let (mut config, _) = Config::load(&Flags::default(), &self.env, &folder).unwrap_or_else(|e| panic!("{e}"));
+        let listener = TcpListener::bind(config.server.listen).await.unwrap();
+        config.bound_to(listener.local_addr().unwrap());
+        let base = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let clock = Clock::manual(NOW);
+        let outside =
+            Outside { clock: clock.clone(), random: Random::os(), demo_pace: Some(Duration::ZERO) };
+        let app = App::build(config, outside).await.unwrap_or_else(|error| panic!("{error}"));
+        if models.is_some() {
+            app.models.refresh(&app).await;
+        }
+        let running = jobs::spawn(&app);
+        let serving = app.clone();
+        tokio::spawn(async move {
+            serve::serve(&serving, listener).await.unwrap();
+            running.finish(&serving).await;
+        });
+        TestApp { app, clock, base, folder, models }
+    }
+}
+
+/// A folder of its own for each application.
+pub fn folder() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("anteroom-it-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let folder = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        Wishes::default().start().await
+    }
+
+    /// Someone who is not signed in.
+    pub fn anon(&self) -> Client {
+        Client::new(&self.base)
+    }
+
+    /// A person with the role User, signed in.
+    pub async fn user(&self, username: &str) -> Client {
+        self.person(username, "User").await
+    }
+
+    /// An Admin, signed in.
+    pub async fn admin(&self) -> Client {
+        self.person("root", "Admin").await
+    }
+
+    /// A new account, signed in.
+    pub async fn person(&self, username: &str, role: &str) -> Client {
+        self.account(username, role).await;
+        let client = self.anon();
+        let reply = self.sign_in(&client, username).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        client
+    }
+
+    /// A new account; gives its id.
+    pub async fn account(&self, username: &str, role: &str) -> String {
+        let new = NewAccount {
+            first_name: "Given".into(),
+            last_name: "Family".into(),
+            username: username.into(),
+            email: format!("{username}@example.org"),
+            password: PASSWORD.into(),
+        };
+        match joining::create(&self.app, &new, role).await {
+            Ok(user) => {
+                self.app.setup_done();
+                user.id
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// Signs in by JSON.
+    pub async fn sign_in(&self, client: &Client, who: &str) -> Reply {
+        self.sign_in_with(client, who, PASSWORD).await
+    }
+
+    pub async fn sign_in_with(&self, client: &Client, who: &str, password: &str) -> Reply {
+        let body = serde_json::json!({ "username_or_email": who, "password": password });
+        client.post_json("/login", None, &body).await
+    }
+
+    /// The token for `X-CSRFToken`.
+    pub async fn csrf(&self, client: &Client) -> String {
+        client.get_json("/api/v1/csrf").await.json()["csrf_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Posts a form with a fresh token.
+    pub async fn post(&self, client: &Client, path: &str, fields: &[(&str, &str)]) -> Reply {
+        let token = self.csrf(client).await;
+        let mut all = vec![("csrf_token", token.as_str())];
+        all.extend_from_slice(fields);
+        client.post(path, &all).await
+    }
+
+    /// Sends a prompt to a new chat and gives the chat's path.
+    pub async fn prompt(&self, client: &Client, model: &str, prompt: &str) -> String {
+        let reply = self.post(client, "/chat", &[("prompt", prompt), ("model", model)]).await;
+        assert_eq!(reply.status, 303, "{reply:?}");
+        reply.location().unwrap().to_owned()
+    }
+
+    /// Waits until no answer is being written any more.
+    pub async fn settle(&self) {
+        let waited = tokio::time::timeout(parts::PATIENCE, async {
+            while self.app.engine.live_count() > 0 {
+                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("an answer is still being written"));
+    }
+
+    /// The model server.
+    pub fn stub(&self) -> &ModelStub {
+        self.models.as_ref().unwrap_or_else(|| panic!("this test has no model server"))
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.app.stop();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

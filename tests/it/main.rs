@@ -1,0 +1,7 @@
+//! The application from outside: the real App over HTTP, a database for each test, both engines.
+//!
+//! `ANTEROOM_TEST_ENGINE=postgres` with `ANTEROOM_TEST_POSTGRES` runs all of it on PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "a test panics to fail")]
+
+mod harness;
+mod statements;
