@@ -223,7 +223,7 @@ impl Accounts {
         };
         // Afresh: the actor may have been demoted since the request began.
         let own = match actor {
-            Actor::Person(actor) => held(&mut tx, &actor.user_id).await?,
+            Actor::Person(actor) => held_while_active(&mut tx, &actor.user_id).await?,
             Actor::Operator => Permissions::all(),
         };
         if !own.contains(Permission::UsersManage) {
@@ -278,7 +278,7 @@ impl Change<'_> {
     }
 }
 
-/// What a person's roles grant now; nothing to the deactivated.
+/// What a person's roles grant, also while the account is shut.
 async fn held(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
     let list: Option<String> = tx
         .one(
@@ -286,6 +286,22 @@ async fn held(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
                 "SELECT COALESCE(string_agg(rp.permission, ','), '')
                  FROM user_roles ur JOIN role_permissions rp ON rp.role_id = ur.role_id
                  WHERE ur.user_id = $1"
+            ),
+            args![user_id],
+        )
+        .await?;
+    Ok(Permissions::from_list(list.as_deref()))
+}
+
+/// What a person's roles grant; nothing while the account is shut.
+async fn held_while_active(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
+    let list: Option<String> = tx
+        .one(
+            sql!(
+                "SELECT COALESCE(string_agg(rp.permission, ','), '')
+                 FROM users u JOIN user_roles ur ON ur.user_id = u.id
+                   JOIN role_permissions rp ON rp.role_id = ur.role_id
+                 WHERE u.id = $1 AND u.deactivated_at IS NULL"
             ),
             args![user_id],
         )

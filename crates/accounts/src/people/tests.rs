@@ -109,6 +109,9 @@ async fn sec_92_nobody_grants_what_they_lack_nor_touches_who_holds_more() {
     // Rights are read when the change is made, not when the request began.
     t.db.run(sql!("DELETE FROM user_roles WHERE role_id = 'helpdesk'"), &[]).await.unwrap();
     assert!(matches!(t.reactivate(&helper, "ann").await, Err(PeopleError::NotAllowed)));
+    let boss = acting(&t, "boss").await;
+    t.db.run(sql!("UPDATE users SET deactivated_at = 1 WHERE id = $1"), args![&boss.user_id]).await.unwrap();
+    assert!(matches!(t.promote(&boss, "ann").await, Err(PeopleError::NotAllowed)));
     let eva = acting(&t, "eva").await;
     assert!(matches!(t.deactivate(&eva, "nobody").await, Err(PeopleError::NotAllowed)));
 }
