@@ -1,6 +1,9 @@
 //! The application: one value with everything in it, built once, cloned as an `Arc`.
 
+use std::fs::DirBuilder;
+use std::io;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -95,12 +98,21 @@ impl From<base::DbError> for StartError {
     }
 }
 
+/// Makes the data folder for its owner alone; one that is there stays as it is.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 impl App {
     /// Opens the database and builds everything on it. Nothing listens and no job runs yet.
     pub async fn build(config: Config, outside: Outside) -> Result<Self, StartError> {
         let Outside { clock, random, demo_pace } = outside;
         let folder = &config.server.data_dir;
-        std::fs::create_dir_all(folder).map_err(|error| StartError::DataFolder {
+        create_folder(folder).map_err(|error| StartError::DataFolder {
             folder: folder.display().to_string(),
             problem: error.to_string(),
         })?;
