@@ -35,7 +35,9 @@ pub fn spawn(app: &App) -> Running {
         rankings.refresh(&app.db, &app.clock).await.map(drop).map_err(|error| error.to_string())
     }));
     jobs.spawn(every(app, Duration::from_secs(300), |app| async move {
-        app.accounts.sweep().await.map(drop).map_err(|error| error.to_string())
+        // Batch by batch, so that no transaction is long.
+        while app.accounts.sweep().await.map_err(|error| error.to_string())?.more {}
+        Ok(())
     }));
     jobs.spawn(models(app.clone()));
     Running { jobs, ticker }
