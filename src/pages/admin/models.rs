@@ -14,8 +14,8 @@ use usage::catalog::{self, ModelEntry, ServedBy, Source, Upstream};
 pub use self::change::{
     add, disable_model, disable_upstream, enable_model, enable_upstream, remove_upstream, set_default,
 };
-pub use self::trial::test;
 use self::trial::Trial;
+pub use self::trial::test;
 use super::{failure_words, param};
 use crate::error::{AppError, FieldErrors};
 use crate::guard::Ctx;
@@ -92,7 +92,9 @@ impl Typed {
     fn fields(&self) -> [Field; 3] {
         let error = |name: &str| self.errors.get(name).cloned();
         let key = match self.errors.is_empty() {
-            true => "Where the server wants one. It is stored sealed, never shown again, and sent to this address only.",
+            true => {
+                "Where the server wants one. It is stored sealed, never shown again, and sent to this address only."
+            }
             false => "Type it again: it is never sent back to this page.",
         };
         [
@@ -119,7 +121,12 @@ pub async fn page(ctx: Ctx) -> Result<Response, AppError> {
     render(&ctx, StatusCode::OK, &Typed::default(), None).await
 }
 
-async fn render(ctx: &Ctx, status: StatusCode, typed: &Typed, trial: Option<Trial>) -> Result<Response, AppError> {
+async fn render(
+    ctx: &Ctx,
+    status: StatusCode,
+    typed: &Typed,
+    trial: Option<Trial>,
+) -> Result<Response, AppError> {
     let app = &ctx.app;
     let upstreams = catalog::upstreams(&app.db).await?;
     let entries = catalog::models(&app.db).await?;
@@ -128,7 +135,9 @@ async fn render(ctx: &Ctx, status: StatusCode, typed: &Typed, trial: Option<Tria
         .models
         .found()
         .iter()
-        .filter(|found| !upstreams.iter().any(|upstream| same_address(&upstream.base_url, found.base_url.as_str())))
+        .filter(|found| {
+            !upstreams.iter().any(|upstream| same_address(&upstream.base_url, found.base_url.as_str()))
+        })
         .map(|found| Offer {
             kind: found.kind,
             base_url: found.base_url.to_string(),
@@ -178,11 +187,16 @@ fn choices(names: &[String], chosen: Option<&str>) -> Vec<Choice> {
         Some(name) => format!("The first one ({name})"),
         None => "The first one".to_owned(),
     };
-    let pairs = std::iter::once((String::new(), first)).chain(names.iter().map(|name| (name.clone(), name.clone())));
+    let pairs =
+        std::iter::once((String::new(), first)).chain(names.iter().map(|name| (name.clone(), name.clone())));
     Choice::list(pairs, chosen.unwrap_or_default())
 }
 
-fn upstream_lines(upstreams: Vec<Upstream>, entries: &[ModelEntry], states: &[EndpointState]) -> Vec<UpstreamLine> {
+fn upstream_lines(
+    upstreams: Vec<Upstream>,
+    entries: &[ModelEntry],
+    states: &[EndpointState],
+) -> Vec<UpstreamLine> {
     let mut served: HashMap<&str, Vec<(&str, bool)>> = HashMap::new();
     for (entry, at) in entries.iter().flat_map(|entry| entry.upstreams.iter().map(move |at| (entry, at))) {
         served.entry(&at.upstream_id).or_default().push((&entry.name, at.enabled));
@@ -253,7 +267,10 @@ mod tests {
         let mut typed = Typed { name: "gpu".into(), base_url: "ftp://x".into(), ..Typed::default() };
         typed.errors.insert("base_url".into(), "no".into());
         let [name, base_url, key] = typed.fields();
-        assert_eq!((name.value.as_str(), base_url.value.as_str(), key.value.as_str()), ("gpu", "ftp://x", ""));
+        assert_eq!(
+            (name.value.as_str(), base_url.value.as_str(), key.value.as_str()),
+            ("gpu", "ftp://x", "")
+        );
         assert!(key.hint.is_some_and(|hint| hint.contains("again")));
     }
 }

@@ -18,6 +18,8 @@ use crate::view::{Page, filters, format};
 const DAYS: i64 = 30;
 /// Errors shown here; the rest stands on their own page.
 const LATEST: usize = 5;
+/// Characters of a cause that are shown here.
+const GLANCE: usize = 140;
 /// From this many waiting mails on something is wrong.
 const MANY_MAILS: i64 = 50;
 
@@ -69,6 +71,9 @@ pub async fn page(ctx: Ctx) -> Result<Response, AppError> {
         true => {
             let mut errors = accounts::errors::list(&app.db, None).await?;
             errors.truncate(LATEST);
+            for error in &mut errors {
+                shorten(&mut error.cause);
+            }
             Some(errors)
         }
         false => None,
@@ -87,6 +92,14 @@ pub async fn page(ctx: Ctx) -> Result<Response, AppError> {
         errors,
         page: ctx.page("Overview"),
     }))
+}
+
+/// Cuts a cause to a glance; the whole of it stands on the page of errors.
+fn shorten(cause: &mut String) {
+    if let Some((end, _)) = cause.char_indices().nth(GLANCE) {
+        cause.truncate(end);
+        cause.push('…');
+    }
 }
 
 /// What an Admin should look at first.
@@ -141,7 +154,10 @@ async fn database(ctx: &Ctx) -> Result<Health, AppError> {
             Engine::Sqlite => "SQLite, in the data folder".to_owned(),
             Engine::Postgres => "PostgreSQL".to_owned(),
         },
-        number: Some(format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)),
+        number: Some(match micros {
+            ..100 => "under 0.1 ms".to_owned(),
+            _ => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        }),
         class: "ok",
         state: "Good",
     })

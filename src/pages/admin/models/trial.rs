@@ -97,16 +97,18 @@ async fn run(ctx: &Ctx, id: &str, model: Option<String>) -> Result<Trial, AppErr
     Ok(trial)
 }
 
-/// A model that the upstream serves, an enabled one if there is one.
+/// A model of the upstream: the default, else the first that people can choose, else any.
 async fn first_model(ctx: &Ctx, id: &str) -> Result<Option<String>, AppError> {
     let entries = catalog::models(&ctx.app.db).await?;
-    let served = |only_enabled: bool| {
-        entries
-            .iter()
-            .find(|entry| {
-                entry.upstreams.iter().any(|at| at.upstream_id == id && (at.enabled || !only_enabled))
-            })
-            .map(|entry| entry.name.clone())
-    };
-    Ok(served(true).or_else(|| served(false)))
+    let served: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.upstreams.iter().any(|at| at.upstream_id == id))
+        .map(|entry| entry.name.as_str())
+        .collect();
+    let models = &ctx.app.models;
+    let names = models.names();
+    let wanted = models.default_name(&ctx.app).into_iter().chain(names.iter().cloned());
+    Ok(wanted
+        .chain(served.iter().map(|name| (*name).to_owned()))
+        .find(|name| served.contains(&name.as_str())))
 }
