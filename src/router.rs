@@ -64,6 +64,7 @@ fn table(routes: &mut Routes) {
         .get("/admin/errors", May(P::ErrorsRead), admin::errors::page)
         .get("/admin/settings", May(P::SettingsManage), admin::settings::page)
         .post("/admin/settings/sign-up", May(P::SettingsManage), admin::settings::save_sign_up)
+        .post("/admin/settings/general", May(P::SettingsManage), admin::settings::save_general)
         // JSON
         .post("/assign_role_to_user", May(P::RolesManage), api::assign_role)
         .get("/api/v1/csrf", Public, api::csrf)
