@@ -363,7 +363,8 @@ CREATE UNIQUE INDEX generations_message ON generations (message_id);
 CREATE INDEX generations_chat ON generations (chat_id);
 -- One live answer a chat.
 CREATE UNIQUE INDEX generations_chat_id_live ON generations (chat_id) WHERE finished_at IS NULL;
-CREATE INDEX generations_live ON generations (finished_at, heartbeat_at);
+-- The live ones in the order of their ids, for the reaper; without the heartbeat, which changes at each tick.
+CREATE INDEX generations_live ON generations (id) WHERE finished_at IS NULL;
 
 -- A prompt that waits in the composer of a person: one that met an ended session.
 CREATE TABLE drafts (

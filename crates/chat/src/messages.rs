@@ -80,7 +80,8 @@ pub(crate) struct Loaded {
 
 struct ThreadRow {
     head: Option<ChatHead>,
-    message: Option<MessageRow>,
+    /// With its distance from the end of the thread.
+    message: Option<(i64, MessageRow)>,
 }
 
 struct MessageRow {
@@ -100,7 +101,10 @@ impl FromRow for ThreadRow {
         } else {
             None
         };
-        let message = if depth.is_some() { Some(MessageRow::read(row)?) } else { None };
+        let message = match depth {
+            Some(depth) => Some((depth, MessageRow::read(row)?)),
+            None => None,
+        };
         Ok(Self { head, message })
     }
 }
@@ -181,8 +185,7 @@ pub(crate) async fn load(
                    g.tokens_out, g.duration_micros, g.ttft_micros
                  FROM c LEFT JOIN path ON TRUE
                    LEFT JOIN messages m ON m.id = path.id
-                   LEFT JOIN generations g ON g.message_id = m.id
-                 ORDER BY path.depth"
+                   LEFT JOIN generations g ON g.message_id = m.id"
             ),
             args![chat, user, before, limit, render::VERSION],
         )
@@ -194,10 +197,11 @@ pub(crate) async fn load(
         loaded.extend(row.message);
     }
     let Some(chat) = chat else { return Ok(None) };
-    loaded.reverse();
-    let has_earlier = loaded.first().is_some_and(|oldest| oldest.has_parent);
+    // Sorted here: the database would copy the texts for it.
+    loaded.sort_unstable_by_key(|(depth, _)| std::cmp::Reverse(*depth));
+    let has_earlier = loaded.first().is_some_and(|(_, oldest)| oldest.has_parent);
     let (mut messages, mut unrendered, mut live) = (Vec::with_capacity(loaded.len()), Vec::new(), Vec::new());
-    for (index, row) in loaded.into_iter().enumerate() {
+    for (index, (_, row)) in loaded.into_iter().enumerate() {
         if row.view.live() {
             live.push((index, row.replica.unwrap_or_default()));
         }

@@ -83,6 +83,7 @@ impl Engine {
         let mut tx = self.0.db.begin().await?;
         for chunk in all.chunks(CHUNK) {
             let beats: Vec<Beat<'_>> = chunk.iter().map(beat).collect();
+            // With the plus SQLite looks each up by its id, not each in the list of all live ones.
             let rows: Vec<(String, Option<Micros>)> = tx
                 .all(
                     sql!(
@@ -90,7 +91,7 @@ impl Engine {
                            started_at = CAST(json_extract(j.value, '$.started') AS BIGINT),
                            first_token_at = CAST(json_extract(j.value, '$.first') AS BIGINT)
                          FROM json_each($1) AS j
-                         WHERE generations.id = json_extract(j.value, '$.id') AND generations.finished_at IS NULL
+                         WHERE generations.id = json_extract(j.value, '$.id') AND +generations.finished_at IS NULL
                          RETURNING id, stop_requested_at"
                     ),
                     args![&json(&beats)?, now],

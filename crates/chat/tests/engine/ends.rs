@@ -101,6 +101,7 @@ async fn the_reaper_marks_what_a_dead_process_left_and_keeps_its_text() {
     house.clock.advance(SECOND);
     house.engine.tick().await.unwrap();
     assert_eq!(house.stored_text(&started.message_id).await, "Partial *text*");
+    house.clock.advance(20 * SECOND);
     assert_eq!(house.engine.reap().await.unwrap(), 0, "its own are alive");
 
     let next = house.another_engine();
