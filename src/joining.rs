@@ -16,7 +16,7 @@ use crate::error::{AppError, FieldErrors};
 /// What came of a sign-up.
 pub enum Joined {
     /// The account is there; the factor is the password just chosen.
-    Member(Created),
+    Member(Box<Created>),
     /// A mail tells how it goes on, whether or not the address was known (SEC-11).
     CheckMail,
 }
@@ -56,7 +56,7 @@ pub async fn sign_up(app: &App, new: &NewAccount, client: &Client) -> Result<Joi
     welcome(app, &mut tx, &created.user).await?;
     tx.commit().await?;
     app.outbox.notify_one();
-    Ok(Joined::Member(created))
+    Ok(Joined::Member(Box::new(created)))
 }
 
 /// A sign-up that counts only once its mail was opened.

@@ -177,7 +177,7 @@ pub struct Problem {
 #[derive(Clone, Debug)]
 pub enum Message {
     Prompt(Prompt),
-    Answer(Answer),
+    Answer(Box<Answer>),
 }
 
 /// The form under the thread.

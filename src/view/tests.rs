@@ -192,7 +192,7 @@ fn the_error_page_says_what_happened_and_what_to_do() {
 fn a_live_answer_has_a_clock_and_stop_and_a_refresh_without_scripts() {
     let html = chat_page(vec![
         Message::Prompt(Prompt { id: "m0".to_owned(), text: "<b>?".to_owned() }),
-        Message::Answer(answer(State::Streaming)),
+        Message::Answer(Box::new(answer(State::Streaming))),
     ])
     .render()
     .unwrap();
@@ -211,7 +211,7 @@ fn a_live_answer_has_a_clock_and_stop_and_a_refresh_without_scripts() {
 
 #[test]
 fn an_answer_that_ended_offers_what_fits() {
-    let html = |answer: Answer| chat_page(vec![Message::Answer(answer)]).render().unwrap();
+    let html = |answer: Answer| chat_page(vec![Message::Answer(Box::new(answer))]).render().unwrap();
     let done = html(answer(State::Done));
     assert!(done.contains("412 tokens") && done.contains("Answer again") && !done.contains("http-equiv"));
     let problem = Problem { title: "No answer came".to_owned(), text: "The server refused.".to_owned() };
@@ -231,7 +231,7 @@ fn sec_86_no_inline_script_or_style() {
     let pages = [
         door().render().unwrap(),
         admin(AdminLinks::ALL),
-        chat_page(vec![Message::Answer(answer(State::Thinking))]).render().unwrap(),
+        chat_page(vec![Message::Answer(Box::new(answer(State::Thinking)))]).render().unwrap(),
     ];
     for html in pages {
         assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains("javascript:"));
@@ -254,7 +254,7 @@ fn symbols_exist() {
         chat_page(
             [State::Thinking, State::Done, State::Failed, State::Stopped]
                 .map(answer)
-                .map(Message::Answer)
+                .map(|answer| Message::Answer(Box::new(answer)))
                 .into(),
         )
         .render()

@@ -179,7 +179,7 @@ fn message(message: MessageView) -> Message {
     let versions = versions(&message);
     let Some(generation) = message.generation else {
         // A greeting: nobody asked a model.
-        return Message::Answer(Answer {
+        return Message::Answer(Box::new(Answer {
             id: message.id,
             generation: String::new(),
             state: State::Done,
@@ -191,10 +191,10 @@ fn message(message: MessageView) -> Message {
             figures: Vec::new(),
             versions: None,
             again: false,
-        });
+        }));
     };
     let state = State::from_word(generation.state.word());
-    Message::Answer(Answer {
+    Message::Answer(Box::new(Answer {
         problem: problem(state, generation.error_code.as_deref(), !message.html.is_empty()),
         figures: figures(&generation),
         id: message.id,
@@ -206,7 +206,7 @@ fn message(message: MessageView) -> Message {
         html: message.html.into(),
         versions,
         again: true,
-    })
+    }))
 }
 
 /// The way to the versions before and after this one.
