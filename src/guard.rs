@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use accounts::{Client, Permission, Principal, SessionToken};
-use axum::body::{Body, to_bytes};
+use axum::body::{self, to_bytes};
 use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use crate::app::App;
 use crate::error::AppError;
@@ -51,15 +51,38 @@ impl Guard {
     }
 }
 
+/// What the body of a route's requests may hold, and so how long it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// Fields, 16 KiB in all (SEC-88).
+    Fields,
+    /// A prompt beside them. Sent after the session ended, it is carried through the sign-in.
+    Prompt,
+    /// Such a prompt, sealed, in the field `carry` of the form; beside it 16 KiB as ever.
+    Carried,
+}
+
+/// Longest body of fields, in bytes.
+const FIELDS: usize = 16 * 1024;
+
+impl Body {
+    /// Longest body in bytes. A character of a prompt takes up to 12 in a form (four bytes, each
+    /// as %XX) and 11 where it is sealed; a prompt a little too long still comes through, to be
+    /// told so with what was typed kept.
+    fn longest(self, app: &App) -> usize {
+        match self {
+            Self::Fields => FIELDS,
+            Self::Prompt | Self::Carried => FIELDS + 16 * app.config.models.max_prompt_chars,
+        }
+    }
+}
+
 /// A route's guard and what its body may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub route: &'static str,
     pub guard: Guard,
-    /// Longest body in bytes; 16 KiB unless the route says otherwise (SEC-88).
-    pub body: usize,
-    /// A prompt sent after the session ended is carried through the sign-in.
-    pub carries_prompt: bool,
+    pub body: Body,
 }
 
 /// What a handler knows of its request.
@@ -136,9 +159,12 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
     let (mut parts, body) = request.into_parts();
     let (ctx, dead_session) = match context(&app, &parts).await {
         Ok(found) => found,
-        Err(error) => return error.into_response(),
+        Err(answer) => return *answer,
     };
     let user_id = ctx.principal.as_ref().map(|principal| principal.user_id.clone());
+    if !is_text(&ctx.path) {
+        return ctx.error(AppError::NotFound);
+    }
     let mut response = match check(&ctx, rule, dead_session.as_ref(), &mut parts, body).await {
         Ok(body) => {
             if let Some(principal) = &ctx.principal {
@@ -169,13 +195,17 @@ fn sets_session(response: &Response, app: &App) -> bool {
 }
 
 /// Who asks, and the token of a session that is over, if the cookie holds one.
-async fn context(app: &App, parts: &Parts) -> Result<(Ctx, Option<SessionToken>), AppError> {
+async fn context(app: &App, parts: &Parts) -> Result<(Ctx, Option<SessionToken>), Box<Response>> {
     let headers = &parts.headers;
     let https = app.https();
     let token = Cookie::Session.read(headers, https).and_then(SessionToken::from_cookie);
-    let principal = match &token {
-        Some(token) => app.accounts.principal(token).await?.map(Arc::new),
-        None => None,
+    let found = match &token {
+        Some(token) => app.accounts.principal(token).await,
+        None => Ok(None),
+    };
+    let (principal, failure) = match found {
+        Ok(principal) => (principal.map(Arc::new), None),
+        Err(error) => (None, Some(AppError::from(error))),
     };
     let dead = token.filter(|_| principal.is_none());
     let visitor = Cookie::Visitor.read(headers, https).filter(|value| value.len() == 43);
@@ -200,7 +230,10 @@ async fn context(app: &App, parts: &Parts) -> Result<(Ctx, Option<SessionToken>)
         principal,
         app: app.clone(),
     };
-    Ok((ctx, dead))
+    match failure {
+        None => Ok((ctx, dead)),
+        Some(error) => Err(Box::new(ctx.error(error))),
+    }
 }
 
 /// All checks in order. Gives the body that the handler gets.
@@ -209,8 +242,8 @@ async fn check(
     rule: Rule,
     dead_session: Option<&SessionToken>,
     parts: &mut Parts,
-    body: Body,
-) -> Result<Body, Box<Response>> {
+    body: body::Body,
+) -> Result<body::Body, Box<Response>> {
     let refuse = |error: AppError| Err(Box::new(ctx.error(error)));
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return match admit(ctx, rule.guard) {
@@ -223,19 +256,23 @@ async fn check(
     if source == Source::Foreign {
         return refuse(AppError::Csrf);
     }
-    let Ok(bytes) = to_bytes(body, rule.body).await else {
+    let Ok(bytes) = to_bytes(body, rule.body.longest(&ctx.app)).await else {
         return refuse(AppError::TooLarge);
     };
     let mut input = match Input::parse(&parts.headers, &bytes) {
         Ok(input) => input,
         Err(error) => return refuse(error),
     };
+    if rule.body == Body::Carried && bytes.len() - input.length("carry").min(bytes.len()) > FIELDS {
+        return refuse(AppError::TooLarge);
+    }
     let field = input.optional("csrf_token");
     if ctx.principal.is_none() && needs_session(rule.guard) {
-        if rule.carries_prompt && !ctx.json && source == Source::Own {
+        if rule.body == Body::Prompt && !ctx.json && source == Source::Own {
             return Err(Box::new(pages::sign_in::with_prompt(ctx, input, dead_session).await));
         }
-        return Err(Box::new(unauthenticated(ctx)));
+        // Nothing to come back to: this address takes no GET.
+        return Err(Box::new(unauthenticated(ctx, None)));
     }
     // A JSON request without a session needs no token: a foreign page cannot send one unasked.
     let exempt = ctx.principal.is_none() && input.is_json();
@@ -250,7 +287,7 @@ async fn check(
         return Err(Box::new(answer));
     }
     parts.extensions.insert(input);
-    Ok(Body::empty())
+    Ok(body::Body::empty())
 }
 
 fn needs_session(guard: Guard) -> bool {
@@ -265,20 +302,29 @@ fn admit(ctx: &Ctx, guard: Guard) -> Result<(), Response> {
         (Guard::SignedOut, Some(_)) => Err(answer::see_other("/chat")),
         (Guard::May(permission), Some(principal)) if principal.may(permission) => Ok(()),
         (Guard::May(_), Some(_)) => Err(forbidden(ctx)),
-        (Guard::Member | Guard::May(_), None) => Err(unauthenticated(ctx)),
+        (Guard::Member | Guard::May(_), None) => Err(unauthenticated(ctx, Some(&ctx.path))),
     }
 }
 
-/// JSON is told; a page leads to the sign-in and back.
-fn unauthenticated(ctx: &Ctx) -> Response {
+/// JSON is told; a page leads to the sign-in, and from there back to `path`.
+fn unauthenticated(ctx: &Ctx, path: Option<&str>) -> Response {
     if ctx.json {
         return ctx.error(AppError::Unauthenticated);
     }
-    let next = match &ctx.query {
-        Some(query) => format!("{}?{query}", ctx.path),
-        None => ctx.path.clone(),
+    let next = match (path, &ctx.query) {
+        (None, _) => "/".to_owned(),
+        (Some(path), Some(query)) => format!("{path}?{query}"),
+        (Some(path), None) => path.to_owned(),
     };
     answer::see_other(&pages::sign_in::address(&next))
+}
+
+/// Whether a path is text without control characters once its percent signs are resolved: no id
+/// or token is anything else, and PostgreSQL takes no NUL.
+fn is_text(path: &str) -> bool {
+    // What is no UTF-8 becomes U+FFFD.
+    let odd = |text: &str| text.contains(|c: char| c.is_control() || c == '\u{fffd}');
+    !url::form_urlencoded::parse(path.as_bytes()).any(|(name, value)| odd(&name) || odd(&value))
 }
 
 /// JSON is told; a page says so in a flash on /chat.
@@ -295,6 +341,6 @@ pub async fn tell(app: &App, request: Request, error: AppError) -> Response {
     let (parts, _) = request.into_parts();
     match context(app, &parts).await {
         Ok((ctx, _)) => ctx.error(error),
-        Err(error) => error.into_response(),
+        Err(answer) => *answer,
     }
 }

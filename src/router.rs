@@ -12,7 +12,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
 use crate::guard::Guard::{self, May, Member, Public, SignedOut};
-use crate::guard::{Rule, authorise};
+use crate::guard::{Body, Rule, authorise};
 use crate::pages::{admin, chat, settings, setup, sign_in, sign_out, sign_up, verify_email};
 use crate::{api, assets, http, pages};
 
@@ -25,17 +25,17 @@ fn table(routes: &mut Routes) {
         .post("/signup", SignedOut, sign_up::submit)
         .get("/login", SignedOut, sign_in::page)
         .post("/login", SignedOut, sign_in::submit)
-        .holding(PROMPT)
+        .taking(Body::Carried)
         .post("/logout", Public, sign_out::submit)
         .get("/verify-email/{token}", Public, verify_email::page)
         .post("/verify-email/{token}", Public, verify_email::submit)
         // chat
         .get("/chat", May(P::ChatUse), chat::new_page)
         .post("/chat", May(P::ChatUse), chat::create)
-        .carrying_prompt()
+        .taking(Body::Prompt)
         .get("/chat/{id}", May(P::ChatUse), chat::page)
         .post("/chat/{id}/messages", May(P::ChatUse), chat::send)
-        .carrying_prompt()
+        .taking(Body::Prompt)
         .post("/chat/{id}/rename", May(P::ChatUse), chat::rename)
         .post("/chat/{id}/delete", May(P::ChatUse), chat::delete)
         .get("/chat/{id}/events", May(P::ChatUse), chat::events)
@@ -84,11 +84,6 @@ pub struct Route {
     pub guard: Guard,
 }
 
-/// Longest body of a form that may hold a prompt, in bytes.
-const PROMPT: usize = 256 * 1024;
-/// Longest body of any other form, in bytes (SEC-88).
-const FORM: usize = 16 * 1024;
-
 /// Collects the table: for axum, if there is an application, and for the matrix.
 struct Routes {
     app: Option<App>,
@@ -130,7 +125,7 @@ impl Routes {
         self.flush();
         self.listed.push(Route { method, path, guard });
         self.next = Some(Pending {
-            rule: Rule { route: path, guard, body: FORM, carries_prompt: false },
+            rule: Rule { route: path, guard, body: Body::Fields },
             add: Box::new(move |router, app, rule| {
                 let app = app.clone();
                 let guarded = on(on_method, handler)
@@ -142,18 +137,9 @@ impl Routes {
     }
 
     /// The route named last takes a longer body.
-    fn holding(&mut self, bytes: usize) -> &mut Self {
+    fn taking(&mut self, body: Body) -> &mut Self {
         if let Some(next) = &mut self.next {
-            next.rule.body = bytes;
-        }
-        self
-    }
-
-    /// The route named last takes a prompt, which survives a session that has ended.
-    fn carrying_prompt(&mut self) -> &mut Self {
-        if let Some(next) = &mut self.next {
-            next.rule.body = PROMPT;
-            next.rule.carries_prompt = true;
+            next.rule.body = body;
         }
         self
     }
@@ -185,8 +171,8 @@ pub fn router(app: &App) -> Router {
         .method_not_allowed_fallback(move |request| pages::method_not_allowed(wrong_method.clone(), request))
         .layer(CompressionLayer::new().gzip(true))
         .layer(from_fn_with_state(app.clone(), http::cors::allow))
-        .layer(from_fn_with_state(app.clone(), http::headers::add))
         .layer(from_fn_with_state(app.clone(), pages::canonical_host))
+        .layer(from_fn_with_state(app.clone(), http::headers::add))
         .layer(from_fn_with_state(app.clone(), http::log::line))
         .with_state(app.clone())
 }

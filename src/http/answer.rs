@@ -70,6 +70,14 @@ impl Ctx {
     }
 }
 
+/// Adds `Retry-After` where the error names a wait.
+pub fn with_wait(mut response: Response, error: &AppError) -> Response {
+    if let Some(seconds) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    response
+}
+
 /// JSON with a status.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let mut response = match serde_json::to_vec(body) {
@@ -133,11 +141,8 @@ pub fn error(ctx: &Ctx, error: &AppError) -> Response {
             },
         )
     };
-    if let Some(seconds) = error.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
-    }
     response.extensions_mut().insert(Shown);
-    response
+    with_wait(response, error)
 }
 
 /// The message that the page before left (its MAC holds), if any.

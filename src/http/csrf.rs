@@ -52,17 +52,18 @@ pub enum Source {
 /// Judges where the request comes from.
 pub fn source(headers: &HeaderMap, config: &Config) -> Source {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
-    let origin = text(header::ORIGIN);
-    if let Some(origin) = origin {
+    let site = headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or(""));
+    if let Some(origin) = text(header::ORIGIN) {
         if own_origin(origin, headers, config) {
-            return Source::Own;
+            // Where both are sent, both must say so.
+            return if site.is_none_or(|site| site == "same-origin") { Source::Own } else { Source::Foreign };
         }
         if config.server.cors_origins.iter().any(|allowed| allowed.as_str() == origin) {
             return Source::Allowed;
         }
         return Source::Foreign;
     }
-    match headers.get("sec-fetch-site").map(|value| value.to_str().unwrap_or("")) {
+    match site {
         Some("same-origin") => Source::Own,
         Some(_) => Source::Foreign,
         None => Source::Unsaid,

@@ -116,6 +116,14 @@ impl Input {
         }
     }
 
+    /// Bytes of a form's field, which stays; 0 where there is none or where JSON came.
+    pub fn length(&self, name: &str) -> usize {
+        match self.fields.get(name) {
+            Some(Value::String(text)) if !self.json => text.len(),
+            _ => 0,
+        }
+    }
+
     /// Takes a field without a word about its type.
     pub fn discard(&mut self, name: &str) {
         self.fields.remove(name);

@@ -7,6 +7,7 @@ use axum::response::Response;
 
 use crate::error::{AppError, FieldErrors};
 use crate::guard::Ctx;
+use crate::http::answer::with_wait;
 use crate::http::input::Input;
 use crate::joining;
 use crate::pages::{sign_in, sign_up};
@@ -28,7 +29,9 @@ pub async fn page(ctx: Ctx) -> Result<Response, AppError> {
     let token = url::form_urlencoded::parse(query.as_bytes())
         .find_map(|(name, value)| (name == "token").then(|| value.into_owned()))
         .unwrap_or_default();
-    let usable = ctx.app.accounts.peek_token(Purpose::SetUp, &token).await?.is_some();
+    let accounts = &ctx.app.accounts;
+    // The command line may have made an Admin since the link was printed.
+    let usable = accounts.peek_token(Purpose::SetUp, &token).await?.is_some() && accounts.setup_needed().await?;
     Ok(show(&ctx, StatusCode::OK, usable, token, &NewAccount::default(), &FieldErrors::new(), None))
 }
 
@@ -45,7 +48,8 @@ fn show(
     let fields = sign_up::fields(typed, errors, crate::options::min_chars(&ctx.app.config));
     let page = SetupPage { page: ctx.page("Set up"), usable, token, fields, error };
     let mut response = ctx.html_as(status, &page);
-    // The address holds the token.
+    // The address holds the token (SEC-64). The page itself then says `strict-origin`, which tells no path either:
+    // under `no-referrer` a browser sends the form with `Origin: null`, which is refused (SEC-83).
     response
         .headers_mut()
         .insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -74,7 +78,8 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
             let problem = error.problem();
             let none = FieldErrors::new();
             let text = error.fields().is_none().then(|| format!("{}. {}", problem.title, problem.detail));
-            Ok(show(&ctx, problem.status, true, token, &typed, error.fields().unwrap_or(&none), text))
+            let shown = show(&ctx, problem.status, true, token, &typed, error.fields().unwrap_or(&none), text);
+            Ok(with_wait(shown, &error))
         }
     }
 }

@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use accounts::{NewSession, Outcome, Refused, SessionToken};
 use askama::Template;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{AppError, internal, wait_words};
 use crate::guard::Ctx;
-use crate::http::answer::{json, see_other};
+use crate::http::answer::{json, see_other, with_wait};
 use crate::http::cookies::{self, Cookie};
 use crate::http::csrf;
 use crate::http::input::Input;
@@ -159,12 +157,8 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         AppError::RateLimited(seconds) => format!("Too many tries. Wait {}.", wait_words(*seconds)),
         _ => problem.title.to_owned(),
     };
-    let mut response =
-        show(&ctx, problem.status, Some(("bad", title, problem.detail)), &typed, next, carry);
-    if let Some(seconds) = error.retry_after() {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
-    Ok(response)
+    let response = show(&ctx, problem.status, Some(("bad", title, problem.detail)), &typed, next, carry);
+    Ok(with_wait(response, &error))
 }
 
 /// Past the gate: the session is there.
@@ -221,8 +215,7 @@ pub async fn with_prompt(ctx: &Ctx, mut input: Input, dead_session: Option<&Sess
     let carried = Carried { user_id, chat_id, prompt, model, at: ctx.app.clock.now() };
     let sealed = serde_json::to_vec(&carried)
         .ok()
-        .and_then(|plain| ctx.app.ring.seal(&ctx.app.random, "carried-prompt", &plain).ok())
-        .map(|sealed| URL_SAFE_NO_PAD.encode(sealed));
+        .and_then(|plain| ctx.app.ring.seal(&ctx.app.random, "carried-prompt", &plain).ok());
     let notice = (
         "warn",
         "Your session has ended".to_owned(),
@@ -232,8 +225,7 @@ pub async fn with_prompt(ctx: &Ctx, mut input: Input, dead_session: Option<&Sess
 }
 
 fn open_carried(ctx: &Ctx, sealed: &str) -> Option<Carried> {
-    let sealed = String::from_utf8(URL_SAFE_NO_PAD.decode(sealed).ok()?).ok()?;
-    let plain = ctx.app.ring.open("carried-prompt", &sealed).ok()?;
+    let plain = ctx.app.ring.open("carried-prompt", sealed).ok()?;
     let carried: Carried = serde_json::from_slice(&plain).ok()?;
     let age = ctx.app.clock.now() - carried.at;
     (age <= i64::try_from(CARRY.as_micros()).unwrap_or(i64::MAX)).then_some(carried)

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use crate::error::{AppError, FieldErrors};
 use crate::guard::Ctx;
-use crate::http::answer::{json, see_other_with};
+use crate::http::answer::{json, see_other_with, with_wait};
 use crate::http::input::Input;
 use crate::joining::{self, Joined};
 use crate::pages::sign_in;
@@ -147,7 +147,8 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
                 Some(fields) => fields.values().next().cloned(),
                 None => Some(format!("{}. {}", problem.title, problem.detail)),
             };
-            Ok(form(&ctx, problem.status, &typed, error.fields().unwrap_or(&none), text))
+            let shown = form(&ctx, problem.status, &typed, error.fields().unwrap_or(&none), text);
+            Ok(with_wait(shown, &error))
         }
     }
 }

@@ -11,6 +11,7 @@ use anteroom::config::{Config, Flags};
 use anteroom::{jobs, joining, serve};
 use base::{Clock, Random};
 use parts::http::{Client, Reply};
+use parts::mail::Mail;
 use parts::model::ModelStub;
 use tokio::net::TcpListener;
 
@@ -71,13 +72,13 @@ impl Wishes {
         ] {
             self.env.entry(name.into()).or_insert_with(|| value.into());
         }
-        let (mut config, _) = Config::load(&Flags::default(), &self.env, &folder).unwrap_or_else(|e| panic!("{e}"));
+        let (mut config, _) =
+            Config::load(&Flags::default(), &self.env, &folder).unwrap_or_else(|e| panic!("{e}"));
         let listener = TcpListener::bind(config.server.listen).await.unwrap();
         config.bound_to(listener.local_addr().unwrap());
         let base = format!("http://localhost:{}", listener.local_addr().unwrap().port());
         let clock = Clock::manual(NOW);
-        let outside =
-            Outside { clock: clock.clone(), random: Random::os(), demo_pace: Some(Duration::ZERO) };
+        let outside = Outside { clock: clock.clone(), random: Random::os(), demo_pace: Some(Duration::ZERO) };
         let app = App::build(config, outside).await.unwrap_or_else(|error| panic!("{error}"));
         if models.is_some() {
             app.models.refresh(&app).await;
@@ -177,6 +178,37 @@ impl TestApp {
         let reply = self.post(client, "/chat", &[("prompt", prompt), ("model", model)]).await;
         assert_eq!(reply.status, 303, "{reply:?}");
         reply.location().unwrap().to_owned()
+    }
+
+    /// Every mail queued so far, as its file in the data folder has it: kind and message.
+    pub async fn mails(&self) -> Vec<(String, Mail)> {
+        let sent = tokio::time::timeout(parts::PATIENCE, async {
+            while self.app.accounts.waiting_mail_count().await.unwrap() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        sent.await.unwrap_or_else(|_| panic!("a mail still waits"));
+        let Ok(files) = std::fs::read_dir(self.folder.join("data/mail")) else { return Vec::new() };
+        let mut names: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        names.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        names.sort();
+        let read = |path: PathBuf| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let kind = name.split_once("Z-").unwrap().1.split_once('-').unwrap().0.to_owned();
+            let data = std::fs::read_to_string(path).unwrap();
+            let mut mail = Mail { from: String::new(), to: Vec::new(), data };
+            mail.to.extend(mail.header("To"));
+            (kind, mail)
+        };
+        names.into_iter().map(read).collect()
+    }
+
+    /// The mails of one kind to one address.
+    pub async fn mails_to(&self, kind: &str, address: &str) -> Vec<Mail> {
+        let is_it = |(of, mail): (String, Mail)| {
+            (of == kind && mail.to.iter().any(|to| to.contains(address))).then_some(mail)
+        };
+        self.mails().await.into_iter().filter_map(is_it).collect()
     }
 
     /// Waits until no answer is being written any more.

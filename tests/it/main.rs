@@ -4,4 +4,5 @@
 #![expect(clippy::unwrap_used, reason = "a test panics to fail")]
 
 mod harness;
+mod routes;
 mod statements;

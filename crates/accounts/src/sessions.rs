@@ -164,10 +164,11 @@ impl Accounts {
             .all(
                 sql!(
                     "DELETE FROM sessions WHERE user_id = $1 AND id NOT IN
-                       (SELECT id FROM sessions WHERE user_id = $1 ORDER BY last_seen_at DESC, id DESC LIMIT $2)
+                       (SELECT id FROM sessions WHERE user_id = $1
+                        ORDER BY CASE WHEN id = $3 THEN 0 ELSE 1 END, last_seen_at DESC, id DESC LIMIT $2)
                      RETURNING id"
                 ),
-                args![&session.user.id, MAX_SESSIONS],
+                args![&session.user.id, MAX_SESSIONS, &session.id],
             )
             .await?;
         Ok((session, dropped))

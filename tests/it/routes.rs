@@ -1,0 +1,365 @@
+//! Every route, as every kind of caller, held against its guard.
+
+use std::path::Path;
+
+use accounts::Permission;
+use anteroom::guard::Guard;
+use anteroom::router::{self, Route};
+use parts::http::{Client, Reply};
+use reqwest::Method;
+
+use crate::harness::{TestApp, Wishes};
+
+/// Who asks, and whether for a page or for JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Nobody,
+    User,
+    Admin,
+}
+
+const ROLES: [Role; 3] = [Role::Nobody, Role::User, Role::Admin];
+
+impl Role {
+    fn may(self, permission: Permission) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::User => matches!(permission, Permission::ChatUse | Permission::ApiKeysUse),
+            Self::Admin => true,
+        }
+    }
+
+    async fn client(self, app: &TestApp) -> Client {
+        let client = app.anon();
+        if self != Self::Nobody {
+            let name = if self == Self::Admin { "root" } else { "ann" };
+            assert_eq!(app.sign_in(&client, name).await.status, 200);
+        }
+        client
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The handler had it.
+    In,
+    /// 303 to the sign-in, or the sign-in itself where a prompt is carried through it.
+    SignIn,
+    /// 303 to /chat for those who are in already.
+    ToChat,
+    /// 303 to /chat with a flash.
+    NotYours,
+    Unauthenticated,
+    Forbidden,
+    Csrf,
+}
+
+fn verdict(reply: &Reply) -> Verdict {
+    let problem = match reply.header("content-type") {
+        Some("application/problem+json") => reply.json()["type"].as_str().unwrap_or_default().to_owned(),
+        _ => String::new(),
+    };
+    match (reply.status.as_u16(), reply.location(), problem.as_str()) {
+        (401, _, "/problems/unauthenticated") => Verdict::Unauthenticated,
+        (403, _, "/problems/forbidden") => Verdict::Forbidden,
+        (403, _, "/problems/csrf") => Verdict::Csrf,
+        (403, ..) if reply.body.contains("This form is out of date") => Verdict::Csrf,
+        (403, ..) => Verdict::Forbidden,
+        (401, ..) if reply.body.contains("Your session has ended") => Verdict::SignIn,
+        (303, Some("/login?signed_out"), _) => Verdict::In,
+        (303, Some(path), _) if path.starts_with("/login") => Verdict::SignIn,
+        (303, Some("/chat"), _) if sets(reply, "anteroom-flash=") => Verdict::NotYours,
+        (303, Some("/chat"), _) if sets(reply, "anteroom=") => Verdict::In,
+        (303, Some("/chat"), _) => Verdict::ToChat,
+        _ => Verdict::In,
+    }
+}
+
+fn sets(reply: &Reply, cookie: &str) -> bool {
+    reply
+        .headers
+        .get_all("set-cookie")
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|v| v.starts_with(cookie)))
+}
+
+/// What the guard promises.
+fn expected(route: &Route, role: Role, json: bool) -> Verdict {
+    let out = if json { Verdict::Unauthenticated } else { Verdict::SignIn };
+    match route.guard {
+        Guard::Public if route.path == "/" && role == Role::Nobody => Verdict::SignIn,
+        Guard::Public if route.path == "/" => Verdict::ToChat,
+        Guard::Public => Verdict::In,
+        Guard::SignedOut if role == Role::Nobody || json => Verdict::In,
+        Guard::SignedOut => Verdict::ToChat,
+        Guard::Member | Guard::May(_) if role == Role::Nobody => out,
+        Guard::Member => Verdict::In,
+        Guard::May(permission) if role.may(permission) => Verdict::In,
+        Guard::May(_) if json => Verdict::Forbidden,
+        Guard::May(_) => Verdict::NotYours,
+    }
+}
+
+fn filled(route: &Route) -> String {
+    ["{id}", "{token}", "{file}"]
+        .iter()
+        .fold(route.path.to_owned(), |path, part| path.replace(part, "nothing"))
+}
+
+struct Ask<'a> {
+    json: bool,
+    token: Option<&'a str>,
+    headers: &'a [(&'a str, &'a str)],
+}
+
+async fn ask(client: &Client, route: &Route, ask: &Ask<'_>) -> Reply {
+    let accept = if ask.json { "application/json" } else { "text/html,*/*;q=0.8" };
+    let mut request = client.request(route.method.clone(), &filled(route)).header("accept", accept);
+    for (name, value) in ask.headers {
+        request = request.header(*name, *value);
+    }
+    if route.method != Method::GET {
+        request = match (ask.json, ask.token) {
+            (true, Some(token)) => request.header("x-csrftoken", token).json(&serde_json::json!({})),
+            (true, None) => request.json(&serde_json::json!({})),
+            (false, token) => request
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(token.map_or_else(String::new, |token| format!("csrf_token={token}"))),
+        };
+    }
+    client.send(request).await
+}
+
+/// An application with `ann`, a User, and `root`, an Admin, where limits are not in the way.
+async fn peopled() -> TestApp {
+    let app = Wishes::default().set("ANTEROOM_LIMITS__SIGN_IN_IP", "100000").start().await;
+    app.account("root", "Admin").await;
+    app.account("ann", "User").await;
+    app
+}
+
+fn unsafe_routes() -> Vec<Route> {
+    router::routes().into_iter().filter(|route| route.method != Method::GET).collect()
+}
+
+/// SEC-90: the published matrix is the one in force.
+#[test]
+fn sec_90_the_published_matrix_is_the_routers() {
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/routes.md");
+    let published = std::fs::read_to_string(published).unwrap();
+    assert_eq!(published, router::matrix(), "write it anew: anteroom config routes > docs/routes.md");
+}
+
+/// SEC-90
+#[tokio::test]
+async fn sec_90_every_route_lets_in_whom_its_guard_names() {
+    let app = peopled().await;
+    let mut wrong = Vec::new();
+    for route in router::routes() {
+        for (role, json) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
+            // A fresh one, since some routes end or replace the session.
+            let client = role.client(&app).await;
+            let token = app.csrf(&client).await;
+            let reply = ask(&client, &route, &Ask { json, token: Some(&token), headers: &[] }).await;
+            let (want, got) = (expected(&route, role, json), verdict(&reply));
+            assert!(reply.status.as_u16() < 500, "{route:?} {role:?}: {reply:?}");
+            if want != got {
+                wrong.push(format!(
+                    "{} {} as {role:?}, JSON {json}: {got:?}, not {want:?}",
+                    route.method, route.path
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// SEC-83: without the token of this session nothing changes, whatever the route.
+#[tokio::test]
+async fn sec_83_every_unsafe_route_needs_the_token_of_its_own_session() {
+    let app = peopled().await;
+    let other = Role::Admin.client(&app).await;
+    let others = app.csrf(&other).await;
+    for role in ROLES {
+        let client = role.client(&app).await;
+        // Signed out, the token hangs on a cookie; take one now.
+        app.csrf(&client).await;
+        for route in unsafe_routes() {
+            for token in [None, Some("AAAA"), Some(others.as_str())] {
+                let reply = ask(&client, &route, &Ask { json: false, token, headers: &[] }).await;
+                let in_or_open =
+                    role != Role::Nobody || matches!(route.guard, Guard::Public | Guard::SignedOut);
+                let want = if in_or_open { Verdict::Csrf } else { Verdict::SignIn };
+                assert_eq!(verdict(&reply), want, "{route:?} {role:?} {token:?}: {reply:?}");
+                if role != Role::Nobody {
+                    let reply = ask(&client, &route, &Ask { json: true, token, headers: &[] }).await;
+                    assert_eq!(verdict(&reply), Verdict::Csrf, "{route:?} {role:?} JSON: {reply:?}");
+                }
+            }
+            // A token in the address is none.
+            let reply = client.post(&format!("{}?csrf_token={others}", filled(&route)), &[]).await;
+            assert_ne!(verdict(&reply), Verdict::In, "{route:?} {role:?}");
+        }
+    }
+}
+
+/// SEC-83: what comes from another origin is refused whatever its token.
+#[tokio::test]
+async fn sec_83_every_unsafe_route_refuses_other_origins() {
+    let app = peopled().await;
+    let own = app.base.clone();
+    let foreign: [&[(&str, &str)]; 9] = [
+        &[("origin", "https://evil.example")],
+        &[("origin", "null")],
+        &[("origin", "")],
+        &[("origin", "http://localhost:1")],
+        &[("origin", &own), ("sec-fetch-site", "cross-site")],
+        &[("origin", "https://evil.example"), ("sec-fetch-site", "same-origin")],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+        &[("sec-fetch-site", "none")],
+    ];
+    for role in ROLES {
+        let client = role.client(&app).await;
+        let token = app.csrf(&client).await;
+        for route in unsafe_routes() {
+            for headers in foreign {
+                for json in [false, true] {
+                    let reply = ask(&client, &route, &Ask { json, token: Some(&token), headers }).await;
+                    assert_eq!(verdict(&reply), Verdict::Csrf, "{route:?} {role:?} {headers:?}: {reply:?}");
+                }
+            }
+        }
+    }
+    let own: [&[(&str, &str)]; 3] = [
+        &[("origin", &own), ("sec-fetch-site", "same-origin")],
+        &[("origin", &own)],
+        &[("sec-fetch-site", "same-origin")],
+    ];
+    for headers in own {
+        let client = Role::Admin.client(&app).await;
+        let token = app.csrf(&client).await;
+        for route in unsafe_routes().iter().filter(|route| matches!(route.guard, Guard::May(_))) {
+            let reply = ask(&client, route, &Ask { json: false, token: Some(&token), headers }).await;
+            assert_eq!(verdict(&reply), Verdict::In, "{route:?} {headers:?}: {reply:?}");
+        }
+    }
+}
+
+/// SEC-84: a GET or HEAD with everything a form would send reaches no handler that changes things.
+#[tokio::test]
+async fn sec_84_what_changes_things_takes_no_get() {
+    let app = peopled().await;
+    let client = Role::Admin.client(&app).await;
+    let pages: Vec<String> =
+        router::routes().iter().filter(|route| route.method == Method::GET).map(filled).collect();
+    for route in unsafe_routes() {
+        let path = filled(&route);
+        if pages.contains(&path) {
+            continue;
+        }
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+            // A path of two routes (/chat/{id} takes any id) may answer 404 instead.
+            let reply = client.send(client.request(method.clone(), &path)).await;
+            assert!(matches!(reply.status.as_u16(), 403 | 404 | 405), "{method} {path}: {reply:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_addresses_and_methods_are_told_as_page_and_as_problem() {
+    let app = peopled().await;
+    for role in ROLES {
+        let client = role.client(&app).await;
+        let page = client.get("/no/such/page").await;
+        assert_eq!(page.status, 404);
+        assert!(page.body.contains("There is nothing here"), "{page:?}");
+        let json = client.get_json("/no/such/page").await;
+        assert_eq!(
+            (json.status.as_u16(), json.header("content-type")),
+            (404, Some("application/problem+json"))
+        );
+        let problem = json.json();
+        assert_eq!(
+            (problem["type"].as_str(), problem["status"].as_i64()),
+            (Some("/problems/not-found"), Some(404))
+        );
+        assert_eq!(problem["request_id"].as_str(), json.header("x-request-id"));
+
+        let page = client.get("/logout").await;
+        assert_eq!((page.status.as_u16(), page.header("allow")), (405, Some("POST")), "{page:?}");
+        assert!(page.body.contains("This address is not used that way"));
+        let json = client.get_json("/assign_role_to_user").await;
+        assert_eq!(
+            (json.status.as_u16(), json.json()["type"].as_str()),
+            (405, Some("/problems/method-not-allowed"))
+        );
+    }
+}
+
+/// What no id can be is not there, and no error of the server's.
+#[tokio::test]
+async fn addresses_with_bytes_that_are_no_text_are_not_there() {
+    let app = peopled().await;
+    let client = Role::Admin.client(&app).await;
+    let token = app.csrf(&client).await;
+    for odd in ["%00", "a%00b", "%ff", "%0a", "%ED%A0%80"] {
+        for route in router::routes().iter().filter(|route| route.path.contains('{')) {
+            let path = ["{id}", "{token}", "{file}"]
+                .iter()
+                .fold(route.path.to_owned(), |p, part| p.replace(part, odd));
+            let reply = match route.method {
+                Method::GET => client.get(&path).await,
+                _ => client.post(&path, &[("csrf_token", &token)]).await,
+            };
+            assert_eq!(reply.status, 404, "{path}: {reply:?}");
+        }
+        for path in [
+            "/login?next=",
+            "/admin/users?q=",
+            "/admin/users?after=",
+            "/chat?older=1.",
+            "/setup?token=",
+            "/admin/stats?from=",
+            "/admin/errors?after=",
+        ] {
+            let reply = client.get(&format!("{path}{odd}")).await;
+            assert!(reply.status.as_u16() < 500, "{path}{odd}: {reply:?}");
+        }
+    }
+}
+
+/// The direction rule: pages, JSON, gateway, jobs and the command line never import each other.
+#[test]
+fn the_entry_points_never_import_each_other() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let parts = ["pages", "api", "gateway", "jobs", "cli"];
+    let mut files = Vec::new();
+    for part in parts {
+        collect(&source.join(part), part, &mut files);
+    }
+    assert!(files.len() > 15, "only {} files were found", files.len());
+    for (part, name, text) in &files {
+        for other in parts.iter().filter(|other| *other != part) {
+            for form in [format!("crate::{other}::"), format!("crate::{other};"), format!("crate::{{{other}")]
+            {
+                assert!(!text.contains(&form), "{name} imports {other}");
+            }
+        }
+    }
+}
+
+fn collect<'a>(folder: &Path, part: &'a str, out: &mut Vec<(&'a str, String, String)>) {
+    // The gateway is not there yet.
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, part, out);
+        } else {
+            let text = std::fs::read_to_string(&path).unwrap();
+            out.push((part, path.display().to_string(), text));
+        }
+    }
+}
