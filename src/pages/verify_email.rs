@@ -32,6 +32,7 @@ fn show(ctx: &Ctx, token: String, email: Option<String>) -> Response {
     let status = if email.is_some() { StatusCode::OK } else { StatusCode::NOT_FOUND };
     let page = VerifyPage { page: ctx.page("Confirm your e-mail"), token, email };
     let mut response = ctx.html_as(status, &page);
+    // As for the set-up link: the address holds the token, and the page says `strict-origin` for its form.
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }

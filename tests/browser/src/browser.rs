@@ -100,6 +100,27 @@ impl Driver {
         Ok(())
     }
 
+    /// From the next page on, what this tab's pages do every so many seconds they do sixty times as often: half a
+    /// minute passes in half a second. Clocks and short pauses stay as they are.
+    ///
+    /// # Errors
+    /// Where the browser does not obey.
+    pub async fn hurry(&self) -> Result {
+        let source = "const every = setInterval; \
+                      window.setInterval = (what, millis) => every(what, millis >= 10000 ? millis / 60 : millis)";
+        self.web.cdp().send_raw("Page.addScriptToEvaluateOnNewDocument", json!({ "source": source })).await?;
+        Ok(())
+    }
+
+    /// Lets this tab's pages run scripts, or not, from the next page on.
+    ///
+    /// # Errors
+    /// Where the browser does not obey.
+    pub async fn scripts(&self, on: bool) -> Result {
+        self.web.cdp().send_raw("Emulation.setScriptExecutionDisabled", json!({ "value": !on })).await?;
+        Ok(())
+    }
+
     /// Opens a second tab, of the same size and scheme, and goes to it. Back by `switch_to_window`.
     ///
     /// # Errors

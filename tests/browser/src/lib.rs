@@ -3,6 +3,7 @@
 //! `ANTEROOM_TEST_WEBDRIVER=http://127.0.0.1:9515 cargo test -p browser-tests`.
 
 pub mod browser;
+pub mod house;
 pub mod server;
 
 /// What a test gives back: any error fails it.

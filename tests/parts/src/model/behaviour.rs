@@ -15,6 +15,8 @@ pub enum Behaviour {
     Reasoning,
     /// `slow` waits for a release before the first token, `slow-N` for N milliseconds; then as `echo`.
     Slow(Option<Duration>),
+    /// `slow-hold` waits for a release before the first token, and as `hold` for another one after the third.
+    SlowHold,
     /// `hold`: three tokens at once, the rest of the answer after a release.
     Hold,
     /// `tokens-N@R`: N tokens, R a second; `tokens-N` as fast as they are taken.
@@ -47,7 +49,7 @@ pub enum Behaviour {
 }
 
 /// The names that `/v1/models` lists.
-pub(super) const LISTED: [&str; 21] = [
+pub(super) const LISTED: [&str; 22] = [
     "echo",
     "markdown",
     "hostile",
@@ -55,6 +57,7 @@ pub(super) const LISTED: [&str; 21] = [
     "slow",
     "slow-300",
     "hold",
+    "slow-hold",
     "tokens-100@20",
     "tokens-200",
     "fail-401",
@@ -82,6 +85,7 @@ impl Behaviour {
             "reasoning" => Self::Reasoning,
             "slow" => Self::Slow(None),
             "hold" => Self::Hold,
+            "slow-hold" => Self::SlowHold,
             "fail-503-once" => Self::FailOnce,
             "cut" => Self::Cut,
             "cut-clean" => Self::CutClean,

@@ -157,21 +157,25 @@ impl Script {
         behaviour: Behaviour,
         model: &str,
         prompt: String,
-        mut released: tokio::sync::watch::Receiver<u64>,
+        released: tokio::sync::watch::Receiver<u64>,
     ) -> Self {
         let mut rate = 0;
         let mut ends = true;
         let mut tokens = None;
-        let gate = async move {
-            // An error means that the stub is gone, which frees everyone too.
-            drop(released.changed().await);
+        let start = *released.borrow();
+        let gate = |nth: u64| {
+            let mut released = released.clone();
+            Box::pin(async move {
+                // An error means that the stub is gone, which frees everyone too.
+                drop(released.wait_for(|count| *count >= start + nth).await);
+            })
         };
         let text = match behaviour {
             Behaviour::Markdown => answer::MARKDOWN.to_owned(),
             Behaviour::Hostile => answer::HOSTILE.to_owned(),
             Behaviour::Empty => String::new(),
             Behaviour::Tokens { count, .. } => " word".repeat(count as usize),
-            Behaviour::Hold => format!("one two three {prompt}"),
+            Behaviour::Hold | Behaviour::SlowHold => format!("one two three {prompt}"),
             _ if prompt.is_empty() => "(an empty prompt)".to_owned(),
             _ => prompt,
         };
@@ -185,14 +189,20 @@ impl Script {
                 steps.clear();
                 steps.push(Step::Wait(match pause {
                     Some(pause) => Box::pin(tokio::time::sleep(pause)),
-                    None => Box::pin(gate),
+                    None => gate(1),
                 }));
                 steps.extend(say(&words));
             }
-            Behaviour::Hold => {
+            Behaviour::Hold | Behaviour::SlowHold => {
                 let (first, rest) = words.split_at(words.len().min(3));
+                let mut next = 1;
+                if behaviour == Behaviour::SlowHold {
+                    steps.clear();
+                    steps.push(Step::Wait(gate(next)));
+                    next += 1;
+                }
                 steps.extend(say(first));
-                steps.push(Step::Wait(Box::pin(gate)));
+                steps.push(Step::Wait(gate(next)));
                 steps.extend(say(rest));
             }
             Behaviour::Tokens { count, rate: r } => {
