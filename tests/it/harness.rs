@@ -38,6 +38,14 @@ pub struct Wishes {
 }
 
 impl Wishes {
+    /// The limits of sign-up and sign-in out of the way.
+    pub fn unlimited() -> Self {
+        let names = ["SIGN_UP_IP", "SIGN_IN_IP", "SIGN_IN_ACCOUNT_IP"];
+        names.iter().fold(Self::default(), |wishes, name| {
+            wishes.set(&format!("ANTEROOM_LIMITS__{name}"), "1000000")
+        })
+    }
+
     /// A setting, by its variable.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
@@ -55,7 +63,7 @@ impl Wishes {
         let models = if self.models { Some(ModelStub::start().await.unwrap()) } else { None };
         if let Some(models) = &models {
             self.env.insert("OPENAI_BASE_URL".into(), models.base_url());
-            self.env.insert("OPENAI_API_KEY".into(), "sk-test-key-of-the-stub".into());
+            self.env.entry("OPENAI_API_KEY".into()).or_insert_with(|| "sk-test-key-of-the-stub".into());
         }
         if let Some(url) = parts::postgres::database().await.unwrap() {
             self.env.insert("DATABASE_URL".into(), url);
@@ -209,6 +217,22 @@ impl TestApp {
             (of == kind && mail.to.iter().any(|to| to.contains(address))).then_some(mail)
         };
         self.mails().await.into_iter().filter_map(is_it).collect()
+    }
+
+    /// Opens a page again until it shows what is waited for.
+    pub async fn page_until(&self, client: &Client, path: &str, ready: impl Fn(&str) -> bool) -> String {
+        let mut page = String::new();
+        let waited = tokio::time::timeout(parts::PATIENCE, async {
+            loop {
+                page = client.get(path).await.body;
+                if ready(&page) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "waited in vain for {path}; it shows {page}");
+        page
     }
 
     /// Waits until no answer is being written any more.

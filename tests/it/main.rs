@@ -4,5 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test panics to fail")]
 
 mod harness;
+mod passwords;
 mod routes;
+mod sign_up;
 mod statements;
+mod chat;
+mod page;
+mod sse;
+mod stream;
+mod verify;
+mod failures;

@@ -133,7 +133,7 @@ async fn ask(client: &Client, route: &Route, ask: &Ask<'_>) -> Reply {
 
 /// An application with `ann`, a User, and `root`, an Admin, where limits are not in the way.
 async fn peopled() -> TestApp {
-    let app = Wishes::default().set("ANTEROOM_LIMITS__SIGN_IN_IP", "100000").start().await;
+    let app = Wishes::unlimited().start().await;
     app.account("root", "Admin").await;
     app.account("ann", "User").await;
     app
