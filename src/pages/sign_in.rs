@@ -238,6 +238,8 @@ async fn keep(ctx: &Ctx, session: &NewSession, carried: Carried) -> Result<Optio
     }
     let chat_id = match &carried.chat_id {
         Some(id) if chat::chats::exists(&ctx.app.db, &session.user.id, id).await? => Some(id.clone()),
+        // Nobody knows whose it is, and the chat is not this person's.
+        Some(_) if carried.user_id.is_none() => return Ok(None),
         _ => None,
     };
     let draft = chat::drafts::Draft { chat_id: chat_id.clone(), prompt: carried.prompt, model: carried.model };

@@ -63,7 +63,7 @@ impl FromRow for SessionRow {
 pub enum Ended {
     /// The session with this id.
     Session(String),
-    /// Every session of the person with this id.
+    /// Every session of the person with this id, or some of what they might do.
     User(String),
 }
 

@@ -71,6 +71,7 @@ pub async fn regenerate(
 ) -> Result<Response, AppError> {
     let model = input.optional("model");
     input.done()?;
+    let chat = chat::messages::chat_of(&ctx.app.db, &member.user_id, &id).await?.ok_or(AppError::NotFound)?;
     // A model that is gone meanwhile gives way to the default one.
     let mut started = ctx.app.engine.regenerate(&member.user_id, &id, model.as_deref()).await;
     if model.is_none()
@@ -82,9 +83,7 @@ pub async fn regenerate(
     match started {
         Ok(started) => Ok(see_other(&format!("/chat/{}", started.chat_id))),
         Err(error @ (ChatError::Busy | ChatError::Invalid(_) | ChatError::Closing)) if !ctx.json => {
-            let back = chat::messages::chat_of(&ctx.app.db, &member.user_id, &id).await?;
-            let path = back.map_or_else(|| "/chat".to_owned(), |chat| format!("/chat/{chat}"));
-            Ok(see_other_with(&ctx, &path, Flash::new(Kind::Warn, error.to_string())))
+            Ok(see_other_with(&ctx, &format!("/chat/{chat}"), Flash::new(Kind::Warn, error.to_string())))
         }
         Err(error) => Err(app_error(error)),
     }

@@ -90,7 +90,8 @@ impl Accounts {
         self.assign_role(actor, person, ROLE_ADMIN).await
     }
 
-    /// Takes the Admin role from a person, who stays a User.
+    /// Takes the Admin role from a person, who stays a User. Open streams close at once; their
+    /// pages ask anew what the person may see (SEC-80).
     pub async fn demote<'a>(
         &self,
         actor: impl Into<Actor<'a>>,
@@ -109,7 +110,11 @@ impl Accounts {
         if rows > 0 {
             self.grant(&mut change, ROLE_USER).await?;
         }
-        change.finish(rows > 0).await
+        let changed = change.finish(rows > 0).await?;
+        if rows > 0 {
+            self.announce_user(&changed.user.id);
+        }
+        Ok(changed)
     }
 
     /// Shuts an account: its sessions and challenges end in the same transaction, open streams

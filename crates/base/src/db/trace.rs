@@ -14,14 +14,17 @@ tokio::task_local! {
 
 static CLOCK: std::sync::LazyLock<Clock> = std::sync::LazyLock::new(Clock::system);
 
-/// Runs `future` and gives how many statements it ran, commits left out.
+/// Runs `future` and gives how many statements it ran, commits left out. Within another count,
+/// that one counts them too.
 pub async fn count_statements<F: Future>(future: F) -> (F::Output, u32) {
-    COUNT
+    let (output, count) = COUNT
         .scope(Cell::new(0), async move {
             let output = future.await;
             (output, COUNT.with(Cell::get))
         })
-        .await
+        .await;
+    let _ = COUNT.try_with(|outer| outer.set(outer.get() + count));
+    (output, count)
 }
 
 pub(super) struct Watch {
