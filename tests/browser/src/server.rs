@@ -177,6 +177,30 @@ impl Server {
         found.map_err(|_| format!("no line with {part:?}; it printed:\n{}", self.log.text()).into())
     }
 
+    /// Waits until `more` further lines contain `part`.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub async fn wait_more(&self, part: &str, more: usize) -> Result {
+        let count = || self.log.text().lines().filter(|line| line.contains(part)).count();
+        let wanted = count() + more;
+        let wait = async {
+            loop {
+                let grown = self.log.grown.notified();
+                tokio::pin!(grown);
+                grown.as_mut().enable();
+                if count() >= wanted {
+                    return;
+                }
+                grown.await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, wait).await;
+        waited.map_err(|_| {
+            format!("not {more} more lines with {part:?}; it printed:\n{}", self.log.text()).into()
+        })
+    }
+
     /// The one-time set-up link that it printed (SEC-4).
     ///
     /// # Errors
