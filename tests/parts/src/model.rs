@@ -6,7 +6,7 @@ mod behaviour;
 mod routes;
 mod stream;
 
-pub use behaviour::Behaviour;
+pub use behaviour::{Behaviour, LISTED};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

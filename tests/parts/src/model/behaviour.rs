@@ -49,7 +49,7 @@ pub enum Behaviour {
 }
 
 /// The names that `/v1/models` lists.
-pub(super) const LISTED: [&str; 22] = [
+pub const LISTED: &[&str] = &[
     "echo",
     "markdown",
     "hostile",
