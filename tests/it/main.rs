@@ -3,6 +3,7 @@
 //! `ANTEROOM_TEST_ENGINE=postgres` with `ANTEROOM_TEST_POSTGRES` runs all of it on PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "a test panics to fail")]
 
+mod frame;
 mod harness;
 mod passwords;
 mod routes;
@@ -15,7 +16,10 @@ mod stream;
 mod limits;
 mod sign_in;
 mod sessions;
+mod setup;
+mod users_admin;
 mod verify;
 mod failures;
 mod expired;
 mod usage;
+mod models;
