@@ -165,6 +165,9 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
     if !is_text(&ctx.path) {
         return ctx.error(AppError::NotFound);
     }
+    if ctx.query.as_deref().is_some_and(|query| decoded(query).any(|text| text.contains('\0'))) {
+        return ctx.error(AppError::BadRequest("The address contains a character that cannot be used.".into()));
+    }
     let mut response = match check(&ctx, rule, dead_session.as_ref(), &mut parts, body).await {
         Ok(body) => {
             if let Some(principal) = &ctx.principal {
@@ -322,9 +325,12 @@ fn unauthenticated(ctx: &Ctx, path: Option<&str>) -> Response {
 /// Whether a path is text without control characters once its percent signs are resolved: no id
 /// or token is anything else, and PostgreSQL takes no NUL.
 fn is_text(path: &str) -> bool {
-    // What is no UTF-8 becomes U+FFFD.
-    let odd = |text: &str| text.contains(|c: char| c.is_control() || c == '\u{fffd}');
-    !url::form_urlencoded::parse(path.as_bytes()).any(|(name, value)| odd(&name) || odd(&value))
+    !decoded(path).any(|text| text.contains(|c: char| c.is_control() || c == '\u{fffd}'))
+}
+
+/// The parts of an address with their percent signs resolved; what is no UTF-8 becomes U+FFFD.
+fn decoded(text: &str) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+    url::form_urlencoded::parse(text.as_bytes()).flat_map(|(name, value)| [name, value])
 }
 
 /// JSON is told; a page says so in a flash on /chat.
