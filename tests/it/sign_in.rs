@@ -1,6 +1,8 @@
 //! Signing in by form and by JSON: the contract, one answer for every failure, where it leads.
 
 use accounts::{Actor, HashParams};
+use anteroom::config::Config;
+use anteroom::options;
 use parts::http::Reply;
 use serde_json::{Value, json};
 
@@ -144,6 +146,7 @@ async fn sec_25_an_unknown_person_costs_as_much_as_a_known_one() {
     let new = json!({ "first_name": "A", "last_name": "B", "username": "fresh", "email": "fresh@example.org", "password": PASSWORD });
     assert_eq!(app.anon().post_json("/signup", None, &new).await.status, 201);
     let real = HashParams { memory_kib: 19_456, iterations: 2, parallelism: 1 };
+    assert_eq!(options::accounts(&Config::default()).unwrap().hash_params, real, "what an operator gets");
     let calls = || {
         let calls = app.app.accounts.hasher.hash_calls();
         assert_eq!(calls.keys().collect::<Vec<_>>(), [&real]);
