@@ -1,7 +1,7 @@
 //! What starts and stops answers: a prompt, "answer again", Stop, another version.
 
 use axum::extract::Path;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use chat::ChatError;
 use chat::drafts;
@@ -16,16 +16,39 @@ use crate::http::input::Input;
 use crate::view::{Flash, Kind};
 
 /// `POST /chat`: a chat that begins with its first prompt.
-pub async fn create(ctx: Ctx, member: Member, input: Input) -> Result<Response, AppError> {
-    take(ctx, member, None, input).await
+pub async fn create(
+    ctx: Ctx,
+    member: Member,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Response, AppError> {
+    take(ctx, member, headers, None, input).await
 }
 
 /// `POST /chat/{id}/messages`
-pub async fn send(ctx: Ctx, member: Member, Path(id): Path<String>, input: Input) -> Result<Response, AppError> {
-    take(ctx, member, Some(id), input).await
+pub async fn send(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Response, AppError> {
+    take(ctx, member, headers, Some(id), input).await
 }
 
-async fn take(ctx: Ctx, member: Member, chat: Option<String>, mut input: Input) -> Result<Response, AppError> {
+/// Back to the chat. A browser that sends the form itself, without our script, opens the page at its newest end.
+fn to_chat(headers: &HeaderMap, chat: &str) -> Response {
+    let navigates = headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+    see_other(&format!("/chat/{chat}{}", if navigates { "#end" } else { "" }))
+}
+
+async fn take(
+    ctx: Ctx,
+    member: Member,
+    headers: HeaderMap,
+    chat: Option<String>,
+    mut input: Input,
+) -> Result<Response, AppError> {
     let as_json = ctx.json || input.is_json();
     let prompt = input.text("prompt");
     let model = input.optional("model");
@@ -38,9 +61,7 @@ async fn take(ctx: Ctx, member: Member, chat: Option<String>, mut input: Input) 
     };
     match chosen {
         Ok(started) => {
-            if drafts::load(&ctx.app.db, &member.user_id).await?.is_some() {
-                drafts::clear(&ctx.app.db, &member.user_id).await?;
-            }
+            settle_draft(&ctx, &member, &prompt).await;
             if as_json {
                 return Ok(answer::json(
                     StatusCode::CREATED,
@@ -51,14 +72,33 @@ async fn take(ctx: Ctx, member: Member, chat: Option<String>, mut input: Input) 
                     }),
                 ));
             }
-            Ok(see_other(&format!("/chat/{}", started.chat_id)))
+            Ok(to_chat(&headers, &started.chat_id))
         }
-        Err(error @ (ChatError::Busy | ChatError::Invalid(_) | ChatError::Closing)) if !as_json => {
+        Err(error @ (ChatError::NotFound | ChatError::Db(_))) => Err(app_error(error)),
+        Err(error) => {
             let typed = Typed { prompt, model, error: Some(error.to_string()) };
-            again(&ctx, &member, chat.as_deref(), typed).await
+            let error = match error {
+                ChatError::Invalid(text) => AppError::field("prompt", text),
+                error => app_error(error),
+            };
+            if as_json { Err(error) } else { again(&ctx, &member, chat.as_deref(), typed, &error).await }
         }
-        Err(ChatError::Invalid(text)) => Err(AppError::field("prompt", text)),
-        Err(error) => Err(app_error(error)),
+    }
+}
+
+/// A waiting draft has served once it was sent. The prompt is on disk by then, so a failure here is no
+/// failure of the request.
+async fn settle_draft(ctx: &Ctx, member: &Member, prompt: &str) {
+    let settled = async {
+        let draft = drafts::load(&ctx.app.db, &member.user_id).await?;
+        // A browser sends the ends of lines as it likes.
+        if draft.is_some_and(|draft| draft.prompt.trim().lines().eq(prompt.trim().lines())) {
+            drafts::clear(&ctx.app.db, &member.user_id).await?;
+        }
+        Ok::<_, base::DbError>(())
+    };
+    if let Err(error) = settled.await {
+        tracing::warn!(error.cause = %error, "a draft that was sent stays");
     }
 }
 
@@ -67,6 +107,7 @@ pub async fn regenerate(
     ctx: Ctx,
     member: Member,
     Path(id): Path<String>,
+    headers: HeaderMap,
     mut input: Input,
 ) -> Result<Response, AppError> {
     let model = input.optional("model");
@@ -81,11 +122,12 @@ pub async fn regenerate(
         started = ctx.app.engine.regenerate(&member.user_id, &id, Some(&default)).await;
     }
     match started {
-        Ok(started) => Ok(see_other(&format!("/chat/{}", started.chat_id))),
-        Err(error @ (ChatError::Busy | ChatError::Invalid(_) | ChatError::Closing)) if !ctx.json => {
+        Ok(started) => Ok(to_chat(&headers, &started.chat_id)),
+        Err(error @ (ChatError::NotFound | ChatError::Db(_))) => Err(app_error(error)),
+        Err(error) if ctx.json => Err(app_error(error)),
+        Err(error) => {
             Ok(see_other_with(&ctx, &format!("/chat/{chat}"), Flash::new(Kind::Warn, error.to_string())))
         }
-        Err(error) => Err(app_error(error)),
     }
 }
 
@@ -94,16 +136,23 @@ pub async fn show_version(
     ctx: Ctx,
     member: Member,
     Path(id): Path<String>,
+    headers: HeaderMap,
     input: Input,
 ) -> Result<Response, AppError> {
     input.done()?;
     let chat = chat::messages::select_version(&ctx.app.db, &member.user_id, &id).await.map_err(app_error)?;
-    Ok(see_other(&format!("/chat/{chat}")))
+    Ok(to_chat(&headers, &chat))
 }
 
 /// `POST /generations/{id}/stop`: what has come is kept.
-pub async fn stop(ctx: Ctx, member: Member, Path(id): Path<String>, input: Input) -> Result<Response, AppError> {
+pub async fn stop(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    input: Input,
+) -> Result<Response, AppError> {
     input.done()?;
     let chat = ctx.app.engine.stop(&member.user_id, &id).await.map_err(app_error)?;
-    Ok(see_other(&format!("/chat/{chat}")))
+    Ok(to_chat(&headers, &chat))
 }

@@ -91,11 +91,18 @@ pub async fn open(width: u32, height: u32, dark: bool) -> Result<Driver> {
 impl Driver {
     /// Gives the current tab the asked size (a window is never narrower than 500 pixels) and colour scheme.
     async fn emulate(&self) -> Result {
-        let size =
-            json!({"width": self.width, "height": self.height, "deviceScaleFactor": 1, "mobile": false});
+        self.look(self.width, self.height, self.dark).await
+    }
+
+    /// Gives the current tab another size (CSS pixels) and colour scheme, without transitions; the page stays.
+    ///
+    /// # Errors
+    /// Where the browser does not obey.
+    pub async fn look(&self, width: u32, height: u32, dark: bool) -> Result {
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.web.cdp().send_raw("Emulation.setDeviceMetricsOverride", size).await?;
-        let scheme = if self.dark { "dark" } else { "light" };
-        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        let scheme = if dark { "dark" } else { "light" };
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": "reduce"}]});
         self.web.cdp().send_raw("Emulation.setEmulatedMedia", media).await?;
         Ok(())
     }
@@ -348,6 +355,20 @@ impl Driver {
         let path = folder.join(format!("{name}.png"));
         std::fs::write(&path, self.web.screenshot_as_png().await?)?;
         Ok(path)
+    }
+
+    /// Leaves a picture of the whole page, also of what is below the window, in `target/screens/NAME.png`.
+    ///
+    /// # Errors
+    /// Where it cannot be taken or written.
+    pub async fn picture(&self, name: &str) -> Result<PathBuf> {
+        let size =
+            self.eval("return [innerWidth, innerHeight, document.documentElement.scrollHeight]").await?;
+        let metrics = |height: &Value| json!({"width": size[0], "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.web.cdp().send_raw("Emulation.setDeviceMetricsOverride", metrics(&size[2])).await?;
+        let taken = self.screenshot(name).await;
+        self.web.cdp().send_raw("Emulation.setDeviceMetricsOverride", metrics(&size[1])).await?;
+        taken
     }
 
     /// Closes the browser, and waits until it is gone.

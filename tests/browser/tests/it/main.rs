@@ -5,4 +5,5 @@ mod controls;
 mod keyboard;
 mod main_way;
 mod no_script;
+mod pages;
 mod sessions;

@@ -41,6 +41,14 @@ async fn signing_up_chatting_and_administration_need_no_script() -> Result {
     ben.click("Version before").await?;
     ben.wait_text("1 of 2").await?;
 
+    // The page opens where the newest words are.
+    let lines = "line\n".repeat(80);
+    ben.eval(&format!("document.getElementById('prompt').value = {}", serde_json::json!(lines))).await?;
+    ben.click("Send").await?;
+    ben.wait_url("#end").await?;
+    let at_end = "return scrollY > 100 && scrollY + innerHeight >= document.documentElement.scrollHeight - 2";
+    ben.wait("the end of the page", async || Ok(ben.eval(at_end).await? == true)).await?;
+
     // Menus are the browser's own; without a script nothing asks first.
     ada.goto(house.at("/admin/users")).await?;
     ada.click("Actions for ben").await?;
