@@ -189,6 +189,11 @@ impl Live {
         self.wake();
     }
 
+    /// The text as far as it came.
+    pub(crate) fn text(&self) -> String {
+        self.inner.lock().render.text().to_owned()
+    }
+
     pub(crate) fn view(&self) -> GenView {
         self.inner.lock().view.clone()
     }

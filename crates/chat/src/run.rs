@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base::Micros;
-use upstream::{ChatRequest, Delta, Failed, Failure};
+use upstream::{ChatRequest, Delta, Failed, Failure, Message, Role};
 
 use crate::engine::Engine;
 use crate::history;
@@ -61,7 +61,7 @@ impl Engine {
     }
 
     async fn answer(&self, live: &Live, prompt: String, call: &mut Call) -> End {
-        let started = match Box::pin(self.ask(live, prompt, call)).await {
+        let started = match Box::pin(self.ask(live, &prompt, call)).await {
             Ok(started) => started,
             Err(end) => return end,
         };
@@ -92,16 +92,16 @@ impl Engine {
                     return End::Failed { code: EMPTY, cause: "the answer ended without any text".into() };
                 }
                 Some(Ok(Delta::Done { .. })) => return End::Done,
-                Some(Err(error)) => return failed(error),
+                Some(Err(error)) => return failed(Box::pin(self.without_chat(error, live, &prompt)).await),
                 None => return failed(Failed::new(Failure::Cut, "the stream ended early")),
             }
         }
     }
 
     /// Sends the chat's history; comes back with the stream of the answer.
-    async fn ask(&self, live: &Live, prompt: String, call: &mut Call) -> Result<upstream::Started, End> {
+    async fn ask(&self, live: &Live, prompt: &str, call: &mut Call) -> Result<upstream::Started, End> {
         let shared = &self.0;
-        let messages = history::load(&shared.db, &prompt, shared.options.history_chars)
+        let messages = history::load(&shared.db, prompt, shared.options.history_chars)
             .await
             .map_err(|error| End::Failed { code: INTERNAL, cause: error.to_string() })?;
         call.told = history::tokens(&messages);
@@ -118,6 +118,22 @@ impl Engine {
             why = live.halted() => Err(End::Halted(why)),
             started = shared.pool.start(&live.model, &request, &limits) => started.map_err(failed),
         }
+    }
+
+    /// A failure in the middle of an answer without what the chat says (SEC-100). The history is not
+    /// kept while an answer runs, so it is read once more; without it there is only the kind.
+    async fn without_chat(&self, error: Failed, live: &Live, prompt: &str) -> Failed {
+        let kind = error.kind;
+        let Ok(mut messages) = history::load(&self.0.db, prompt, self.0.options.history_chars).await else {
+            return Failed::new(kind, "");
+        };
+        if messages.is_empty() {
+            return Failed::new(kind, "the chat is deleted");
+        }
+        messages.push(Message::new(Role::Assistant, live.text()));
+        // Long texts take their time.
+        let cut = tokio::task::spawn_blocking(move || error.without(&messages)).await;
+        cut.unwrap_or_else(|_| Failed::new(kind, ""))
     }
 
     fn first_token(&self, live: &Live, call: &Call) {

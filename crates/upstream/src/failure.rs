@@ -4,6 +4,8 @@ use std::error::Error;
 
 use crate::address::Refused;
 use crate::endpoint::Secret;
+use crate::redact;
+use crate::wire::Message;
 
 /// Longest cause that is kept, in bytes.
 const CAUSE_BYTES: usize = 2048;
@@ -145,14 +147,25 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// A failure with its cause, cut to size.
+    /// A failure with its cause, in one line and cut to size.
     #[must_use]
     pub fn new(kind: Failure, cause: impl Into<String>) -> Self {
         let mut cause = cause.into();
+        if cause.contains(char::is_control) {
+            cause = cause.chars().map(redact::visible).collect();
+        }
         if cause.len() > CAUSE_BYTES {
             cause.truncate(cause.floor_char_boundary(CAUSE_BYTES));
         }
         Self { kind, cause }
+    }
+
+    /// The failure without what the messages say: its cause is for Admins, who may not read chats
+    /// (SEC-100).
+    #[must_use]
+    pub fn without(mut self, messages: &[Message]) -> Self {
+        self.cause = redact::cut_out(&self.cause, messages.iter().map(|message| message.content.as_str()));
+        self
     }
 
     /// A failure whose cause comes from outside: scrubbed of the key, then cut to size.
@@ -208,7 +221,12 @@ impl Failed {
             .get(http::header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok())
             .map(|seconds| seconds.min(RETRY_AFTER_MAX));
-        let message = crate::wire::error_message(body);
+        let message = match crate::wire::error_message(body) {
+            Some(message) => message,
+            // What proxies and crashed servers say. A refusal may be a copy of the request instead.
+            None if status.is_server_error() && !looks_like_json(body) => body.trim().to_owned(),
+            None => String::new(),
+        };
         let kind = kind_of(status.as_u16(), retry_after, body);
         let cause = format!("HTTP {}: {message}", status.as_u16());
         Self::foreign(kind, cause.trim_end_matches([':', ' ']), key)
@@ -233,6 +251,11 @@ fn names_context(text: &str) -> bool {
     ["context_length", "context length", "context size", "context_size", "context window"]
         .iter()
         .any(|phrase| text.contains(phrase))
+}
+
+/// Whether it begins as JSON does, whole or not.
+pub(crate) fn looks_like_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[', '"'])
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -291,6 +314,12 @@ mod tests {
         let long = "é".repeat(4000);
         let failed = Failed::foreign(Failure::Garbage, &long, Some(&key));
         assert!(failed.cause.len() <= CAUSE_BYTES);
+    }
+
+    #[test]
+    fn causes_are_one_line_that_any_database_takes() {
+        let failed = Failed::new(Failure::Garbage, "a\0b\r\nc\u{1b}[0m");
+        assert_eq!(failed.cause, "a b  c [0m");
     }
 
     #[test]

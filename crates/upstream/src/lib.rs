@@ -13,6 +13,7 @@ mod endpoint;
 mod failure;
 mod pool;
 pub mod probe;
+mod redact;
 mod sse;
 mod stream;
 mod tokens;

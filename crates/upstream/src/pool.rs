@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -73,6 +74,7 @@ pub struct Pool {
     http: Http,
     now_micros: Clock,
     demo_pace: Duration,
+    demo_offered: AtomicBool,
     entries: RwLock<Arc<Vec<Entry>>>,
 }
 
@@ -86,7 +88,7 @@ impl Pool {
     /// A pool without endpoints: it serves the demo model only.
     #[must_use]
     pub fn new(http: Http, now_micros: Clock) -> Self {
-        Self { http, now_micros, demo_pace: DEMO_PACE, entries: RwLock::default() }
+        Self { http, now_micros, demo_pace: DEMO_PACE, demo_offered: AtomicBool::new(true), entries: RwLock::default() }
     }
 
     /// Sets the time between two words of the demo model.
@@ -94,6 +96,11 @@ impl Pool {
     pub fn with_demo_pace(mut self, pace: Duration) -> Self {
         self.demo_pace = pace;
         self
+    }
+
+    /// Says whether people may choose the demo model. Answers of it that have begun go on.
+    pub fn offer_demo(&self, offered: bool) {
+        self.demo_offered.store(offered, Ordering::Relaxed);
     }
 
     /// The client that the pool calls with.
@@ -133,11 +140,12 @@ impl Pool {
         *entries = Arc::new(fresh);
     }
 
-    /// Whether some endpoint serves the model, or it is the demo.
+    /// Whether some endpoint serves the model, or it is the demo and that is offered.
     #[must_use]
     pub fn serves(&self, model: &str) -> bool {
         let entries = self.entries.read();
-        model == DEMO || entries.iter().any(|entry| entry.route.model == model)
+        (model == DEMO && self.demo_offered.load(Ordering::Relaxed))
+            || entries.iter().any(|entry| entry.route.model == model)
     }
 
     /// Asks an endpoint that serves `model`: the least busy first, the next one if it fails
@@ -180,6 +188,7 @@ impl Pool {
                     });
                 }
                 Err(failed) => {
+                    let failed = failed.without(&request.messages);
                     entry.slot.failed(failed.kind);
                     tracing::warn!(
                         upstream.id = endpoint.id,

@@ -12,12 +12,12 @@ use crate::breaker::Slot;
 use crate::client::{Http, read_start};
 use crate::demo::Demo;
 use crate::endpoint::{Endpoint, Secret};
-use crate::failure::{Failed, Failure, kind_of};
+use crate::failure::{Failed, Failure, kind_of, looks_like_json};
 use crate::sse::Sse;
 use crate::wire::{ChatRequest, Chunk};
 
 /// How much of an error's body is read for the cause.
-const ERROR_BYTES: usize = 4096;
+const ERROR_BYTES: usize = 64 << 10;
 /// After a finish reason only the counts are missing: how long to wait for them.
 const GRACE: Duration = Duration::from_secs(2);
 /// Bytes on the wire for a byte of text: a chunk of one word is some 250 bytes.
@@ -94,8 +94,8 @@ pub async fn chat(
     let head = async {
         let first = send(http, endpoint, request).await;
         let refused_options = request.stream_options.is_some()
-            && matches!(&first, Err(failed)
-                if failed.kind == Failure::BadRequest && failed.cause.contains("stream_options"));
+            && matches!(&first, Err(refused)
+                if refused.failed.kind == Failure::BadRequest && refused.body.contains("stream_options"));
         if refused_options {
             // Older servers know streams, but not this option.
             let plain = ChatRequest { stream_options: None, ..request.clone() };
@@ -103,10 +103,11 @@ pub async fn chat(
         }
         first
     };
-    let mut response = timeout_at(deadline, head).await.map_err(|_| {
+    let response = timeout_at(deadline, head).await.map_err(|_| {
         let waited = limits.first_byte.as_millis();
         Failed::new(Failure::Silent, format!("no answer within {waited} ms"))
-    })??;
+    })?;
+    let mut response = response.map_err(|refused| refused.failed)?;
     let mode = mode_of(&response)?;
     // The headers share the connection's first read buffer, 8 KiB that would stay as long as they.
     drop(std::mem::take(response.headers_mut()));
@@ -124,7 +125,20 @@ pub async fn chat(
     }))))
 }
 
-async fn send(http: &Http, endpoint: &Endpoint, request: &ChatRequest) -> Result<reqwest::Response, Failed> {
+/// A call that was not answered.
+struct Refused {
+    failed: Failed,
+    /// The beginning of what came instead; only for looking something up in it.
+    body: String,
+}
+
+impl From<Failed> for Refused {
+    fn from(failed: Failed) -> Self {
+        Self { failed, body: String::new() }
+    }
+}
+
+async fn send(http: &Http, endpoint: &Endpoint, request: &ChatRequest) -> Result<reqwest::Response, Refused> {
     let key = endpoint.api_key.as_ref();
     let body =
         serde_json::to_vec(request).map_err(|error| Failed::new(Failure::BadRequest, error.to_string()))?;
@@ -141,7 +155,8 @@ async fn send(http: &Http, endpoint: &Endpoint, request: &ChatRequest) -> Result
         return Ok(response);
     }
     let body = read_start(&mut response, ERROR_BYTES).await;
-    Err(Failed::status(response.status(), response.headers(), &body, key))
+    let failed = Failed::status(response.status(), response.headers(), &body, key);
+    Err(Refused { failed, body })
 }
 
 /// How the body is to be read, by its content type; without one it is taken for a stream.
@@ -299,13 +314,13 @@ impl Live {
             };
             match sse.next(&mut self.piece) {
                 Ok(Some(event)) => self.read_event(&event, ready)?,
-                Ok(None) => {
-                    // Frees the connection's buffer while we wait for more.
-                    self.piece = Bytes::new();
-                    break;
-                }
+                Ok(None) => break,
                 Err(_) => return Err(too_long("an event of the stream")),
             }
+        }
+        if self.piece.is_empty() {
+            // An empty piece still holds the connection's buffer: without it that one is read into again.
+            self.piece = Bytes::new();
         }
         Ok(())
     }
@@ -319,7 +334,7 @@ impl Live {
         if event.is_empty() {
             return Ok(());
         }
-        let chunk: Chunk = serde_json::from_slice(event).map_err(|error| self.garbage(&error, event))?;
+        let chunk: Chunk = serde_json::from_slice(event).map_err(|error| self.garbage(&place(&error), event))?;
         self.say(chunk, ready)
     }
 
@@ -351,9 +366,9 @@ impl Live {
             Mode::Whole(body) => {
                 let body = std::mem::take(body);
                 let chunk: Chunk =
-                    serde_json::from_slice(&body).map_err(|error| self.garbage(&error, &body))?;
+                    serde_json::from_slice(&body).map_err(|error| self.garbage(&place(&error), &body))?;
                 if !chunk.has_choices() {
-                    return Err(self.garbage(&"no choices", &body));
+                    return Err(self.garbage("no choices", &body));
                 }
                 self.say(chunk, ready)?;
                 self.done(ready);
@@ -388,11 +403,22 @@ impl Live {
         ready.push_back(Delta::Done { finish_reason: self.finish_reason.take() });
     }
 
-    fn garbage(&self, error: &dyn std::fmt::Display, data: &[u8]) -> Failed {
-        let start = &data[..data.len().min(ERROR_BYTES)];
-        let cause = format!("not an answer ({error}): {}", String::from_utf8_lossy(start));
+    /// With the data itself only where that is no part of an answer: nobody else may read one
+    /// (SEC-100).
+    fn garbage(&self, error: &str, data: &[u8]) -> Failed {
+        let start = String::from_utf8_lossy(&data[..data.len().min(ERROR_BYTES)]);
+        let cause = if self.text_bytes > 0 || looks_like_json(&start) {
+            format!("not an answer ({error}): {} bytes", data.len())
+        } else {
+            format!("not an answer ({error}): {start}")
+        };
         Failed::foreign(Failure::Garbage, &cause, self.key.as_ref())
     }
+}
+
+/// What is wrong with the JSON, without anything of what it says.
+fn place(error: &serde_json::Error) -> String {
+    if error.is_data() { "another shape".to_owned() } else { error.to_string() }
 }
 
 fn is_whole(event: &[u8]) -> bool {

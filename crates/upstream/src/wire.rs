@@ -162,7 +162,7 @@ impl Chunk {
                 .and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()))
                 .and_then(|code| u16::try_from(code).ok())
                 .filter(|code| (400..600).contains(code));
-            let message = message_of(&error).unwrap_or_else(|| error.to_string());
+            let message = described(&error).unwrap_or_else(|| "without a message".to_owned());
             return Err(WireError { message, status });
         }
         let mut said = Said::default();
@@ -219,18 +219,38 @@ fn flat_text(value: &Value) -> String {
     }
 }
 
-/// The message of an error object, or the error itself where it is a text.
-fn message_of(error: &Value) -> Option<String> {
-    let text = error.as_str().or_else(|| error.get("message")?.as_str())?;
-    Some(text.to_owned())
+/// What an error says in a field made for that: its message, else its type and code; for a list of
+/// validation errors what each says, and of which field. The rest may be a copy of the request
+/// (FastAPI's `input`), which nobody else may read (SEC-100).
+fn described(error: &Value) -> Option<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let joined = |parts: Vec<String>, by: &str| (!parts.is_empty()).then(|| parts.join(by));
+    match error {
+        Value::Array(list) => {
+            let line = |entry: &Value| {
+                let message = entry.get("msg").and_then(text)?;
+                let field = entry.get("loc")?.as_array()?.iter().filter_map(text).collect();
+                Some(joined(field, ".").map_or_else(|| message.clone(), |field| format!("{message} ({field})")))
+            };
+            joined(list.iter().filter_map(line).take(5).collect(), "; ")
+        }
+        Value::Object(_) => error
+            .get("message")
+            .and_then(text)
+            .or_else(|| joined(["type", "code"].iter().filter_map(|name| text(error.get(name)?)).collect(), ", ")),
+        other => text(other),
+    }
 }
 
-/// What an error body says: its message where it is JSON of a known shape, else its text.
-pub(crate) fn error_message(body: &str) -> String {
-    let known = serde_json::from_str::<Value>(body).ok().and_then(|value| {
-        ["error", "message", "detail"].iter().find_map(|name| message_of(value.get(name)?))
-    });
-    known.unwrap_or_else(|| body.trim().to_owned())
+/// What an error body says, where it is JSON of a known shape.
+pub(crate) fn error_message(body: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(body).ok()?;
+    let parts = ["error", "message", "detail"].iter().filter_map(|name| value.get(name));
+    parts.filter_map(described).next().or_else(|| described(value.as_object().map(|_| &value)?))
 }
 
 /// The ids in the answer of `GET /v1/models` (`{"data":[{"id":…}]}`, or the bare list that a few
@@ -300,8 +320,21 @@ mod tests {
         );
         assert_eq!(error(r#"{"error":"no"}"#), Some(WireError { message: "no".into(), status: None }));
         assert_eq!(error(r#"{"error":null,"choices":[]}"#), None);
-        assert_eq!(error_message(r#"{"detail":"gone"}"#), "gone");
-        assert_eq!(error_message(" plain "), "plain");
+        let said = |body: &str| error_message(body).unwrap_or_default();
+        assert_eq!(said(r#"{"detail":"gone"}"#), "gone");
+        assert_eq!(said(r#"{"error":{"type":"invalid","code":"no_tools","param":"secret"}}"#), "invalid, no_tools");
+        assert_eq!(said(r#"{"object":"error","type":"invalid","code":400}"#), "invalid, 400");
+        assert_eq!(said(" plain "), "");
+        assert_eq!(said(r#"["secret"]"#), "");
+    }
+
+    /// SEC-100: validation errors repeat the request; only what is wrong with it is kept.
+    #[test]
+    fn sec_100_copies_of_the_request_are_left_out() {
+        let body = r#"{"detail":[{"type":"missing","loc":["body","messages",0,"role"],"msg":"Field required","input":{"content":"secret"}},{"msg":"Bad","loc":[]}]}"#;
+        assert_eq!(error_message(body).as_deref(), Some("Field required (body.messages.0.role); Bad"));
+        assert_eq!(error_message(r#"{"request":{"content":"secret"}}"#), None);
+        assert_eq!(error_message(r#"{"error":{"body":"secret"}}"#), None);
     }
 
     #[test]

@@ -68,6 +68,34 @@ async fn failures_show_on_the_message_and_their_cause_to_the_admin() {
     assert!(answer.html.contains("Kept") && answer.siblings() == (2, 2));
 }
 
+/// SEC-100: what the chat says is in no cause, whether the server quotes it before or within its answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn sec_100_causes_do_not_quote_the_chat() {
+    let house = House::new().await;
+    let prompt = "My salary is 4711 gold\nand this is secret";
+    let started = house.prompt(None, prompt).await;
+    house.stub.call().await.refuse(400, &format!("invalid message: {prompt}\0")).await;
+    assert_eq!(house.end_of(&started).await, State::Failed);
+
+    let started = house.prompt(Some(&started.chat_id), "And now?").await;
+    let mut call = house.stub.stream().await;
+    let mut follow = house.follow(&started, None).await;
+    call.say("Your answer is the number 42.").await;
+    until(&mut follow, "42").await;
+    call.fail(&format!("crashed on {prompt:?} and on: Your answer is the number 42.")).await;
+    rest(&mut follow).await;
+    let errors = accounts::errors::list(&house.db, None).await.unwrap();
+    let mut causes: Vec<&str> = errors.iter().map(|error| error.cause.as_str()).collect();
+    causes.sort_unstable();
+    assert_eq!(
+        causes,
+        [
+            "bad_request: HTTP 400: invalid message: *** ",
+            "server: error in the answer: crashed on \"***\" and on: ***"
+        ]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_grows_too_long_is_ended_with_its_text() {
     let house = House::new().await;
@@ -136,19 +164,11 @@ async fn an_end_that_cannot_be_written_is_tried_again() {
     let house = House::new().await;
     let started = house.prompt(None, "hi").await;
     let mut call = house.stub.stream().await;
-    // A row that is in the way makes the transaction fail.
-    house
-        .db
-        .run(
-            sql!(
-                "INSERT INTO usage_events (id, at, user_id, model, purpose, outcome, tokens_in, tokens_out,
-                   tokens_source, duration_micros, cost_micros)
-                 VALUES ($1, 0, 'ann', 'm', 'chat', 'done', 0, 0, 'estimated', 0, 0)"
-            ),
-            args![&started.generation_id],
-        )
-        .await
-        .unwrap();
+    // The transaction fails until the trigger is gone.
+    let trigger = sql!(
+        "CREATE TRIGGER in_the_way BEFORE UPDATE OF html ON messages BEGIN SELECT RAISE(ABORT, 'full'); END"
+    );
+    house.db.run(trigger, &[]).await.unwrap();
     let mut follow = house.follow(&started, None).await;
     call.say("Precious").await;
     call.done().await;
@@ -158,11 +178,7 @@ async fn an_end_that_cannot_be_written_is_tried_again() {
     house.engine.tick().await.unwrap();
     let page = house.answer(&started).await;
     assert!(page.live() && page.html.contains("Precious"));
-    house
-        .db
-        .run(sql!("DELETE FROM usage_events WHERE id = $1"), args![&started.generation_id])
-        .await
-        .unwrap();
+    house.db.run(sql!("DROP TRIGGER in_the_way"), &[]).await.unwrap();
     assert_eq!(states(&rest(&mut follow).await), [State::Done]);
     assert_eq!(house.stored_text(&started.message_id).await, "Precious");
     assert_eq!(house.ledger(&started.generation_id).await, [("done".into(), 11, 7, "reported".into())]);

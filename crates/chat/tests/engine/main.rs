@@ -5,5 +5,6 @@ mod answers;
 mod ends;
 mod following;
 mod house;
+mod ledger;
 mod stub;
 mod tree;

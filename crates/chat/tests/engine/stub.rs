@@ -64,9 +64,20 @@ impl Call {
         self.send(&format!("data: {chunk}\n\n")).await;
     }
 
-    pub async fn done(mut self) {
-        let usage = json!({"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7}});
+    pub async fn done(self) {
+        self.done_with(11, 7).await;
+    }
+
+    /// The end with these token counts.
+    pub async fn done_with(mut self, prompt_tokens: u64, completion_tokens: u64) {
+        let usage = json!({"choices": [], "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": completion_tokens}});
         self.send(&format!("data: {usage}\n\ndata: [DONE]\n\n")).await;
+    }
+
+    /// An error in the middle of the stream.
+    pub async fn fail(mut self, message: &str) {
+        let error = json!({"error": {"message": message}});
+        self.send(&format!("data: {error}\n\n")).await;
     }
 
     pub async fn refuse(mut self, status: u16, message: &str) {

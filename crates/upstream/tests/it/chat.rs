@@ -156,6 +156,13 @@ async fn statuses_become_failures() {
         status("400 Bad Request", "", r#"{"error":{"code":"context_length_exceeded","message":"too much"}}"#)
             .await;
     assert_eq!(failed.kind, Failure::ContextFull);
+    // A refusal in no known shape may be a copy of the request.
+    for body in ["", "no: {\"messages\":[]}", r#"{"messages":[{"content":"hi"}]}"#] {
+        let failed = status("422 No", "", body).await;
+        assert_eq!((failed.kind, failed.cause.as_str()), (Failure::BadRequest, "HTTP 422"));
+    }
+    let failed = status("500 Oh", "", r#"{"messages":[{"content":"hi"}]}"#).await;
+    assert_eq!(failed.cause, "HTTP 500");
     let failed = status("422 No", "", "").await;
     assert_eq!((failed.kind, failed.cause.as_str()), (Failure::BadRequest, "HTTP 422"));
 }
@@ -184,7 +191,7 @@ async fn answers_are_bounded() {
 async fn sec_98_the_key_is_in_no_cause() {
     let echo = format!("your key {KEY} is bad, {KEY}!");
     let replies = [
-        Reply::of("401 Unauthorized", "", &echo),
+        Reply::of("401 Unauthorized", "", &format!(r#"{{"error":"{echo}"}}"#)),
         Reply::of("301 Moved", &format!("location: http://x/?key={KEY}\r\n"), ""),
         Reply::sse(&format!("data: {echo}\n\n")),
         Reply::sse(&format!("data: {{\"error\":{{\"message\":\"{echo}\"}}}}\n\n")),
@@ -208,4 +215,17 @@ async fn sec_98_the_key_is_in_no_cause() {
     let failed = chat(&http(), &unsendable, &request(), &limits()).await.unwrap_err();
     assert_eq!(failed.kind, Failure::Unauthorized);
     assert!(!failed.cause.contains("two"));
+}
+
+/// SEC-100: a chunk that cannot be read may hold an answer, so nothing of it is told.
+#[tokio::test]
+async fn sec_100_garbled_answers_are_in_no_cause() {
+    for chunk in [r#"{"choices":[{"delta":{"content":"secret"#, "\"secret\""] {
+        let failed = stream_failure(Reply::sse(&format!("data: {chunk}\n\n"))).await;
+        assert_eq!(failed.kind, Failure::Garbage, "{failed}");
+        assert!(!failed.cause.contains("secret"), "{failed}");
+    }
+    let begun = "data: {\"choices\":[{\"delta\":{\"content\":\"half\"}}]}\n\ndata: secret\n\n";
+    let failed = ask(Reply::sse(begun)).await.unwrap().failed.unwrap();
+    assert!(!failed.cause.contains("secret"), "{failed}");
 }
