@@ -1,5 +1,6 @@
 //! How a generation begins: one transaction with the messages and its row, then a task of its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -63,7 +64,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`ChatError::Invalid`] for the prompt or the model, [`ChatError::Busy`] while an answer is
-    /// being written in the chat, [`ChatError::NotFound`], [`ChatError::Closing`].
+    /// being written in the chat, [`ChatError::TooMany`] where that many are for the person,
+    /// [`ChatError::NotFound`], [`ChatError::Closing`].
     pub async fn start(
         &self,
         user: &str,
@@ -129,6 +131,7 @@ impl Engine {
     async fn begin(&self, user: &str, what: What, model: &str) -> Result<Started, ChatError> {
         let shared = &self.0;
         let now = shared.clock.now();
+        self.room_for(user, &shared.live.lock())?;
         let mut tx = shared.db.begin().await?;
         // Ids of one chat sort as its messages follow each other.
         let (message_id, generation_id) = (shared.random.id(now + 1), shared.random.id(now));
@@ -172,7 +175,11 @@ impl Engine {
         let view = GenView::queued(generation_id.clone(), now);
         let live = Live::new(view, chat_id.clone(), &message_id, user, model);
         // Known before it can be read, so that nobody finds a live row that nobody works on.
-        shared.live.lock().insert(generation_id.clone(), Arc::clone(&live));
+        {
+            let mut running = shared.live.lock();
+            self.room_for(user, &running)?;
+            running.insert(generation_id.clone(), Arc::clone(&live));
+        }
         if let Err(error) = tx.commit().await {
             shared.live.lock().remove(&generation_id);
             return Err(error.into());
@@ -181,6 +188,13 @@ impl Engine {
         let started = Started { chat_id, user_message_id, message_id, generation_id };
         self.run(live, started.user_message_id.clone());
         Ok(started)
+    }
+
+    /// Whether one more answer may be written for the person.
+    fn room_for(&self, user: &str, live: &HashMap<String, Arc<Live>>) -> Result<(), ChatError> {
+        let most = self.0.options.generations_per_user;
+        let full = live.values().filter(|live| live.user_id == user).count() >= most;
+        if full { Err(ChatError::TooMany(most)) } else { Ok(()) }
     }
 
     /// Writes the prompt at the chat's leaf; gives the ids of chat and message.

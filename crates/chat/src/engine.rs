@@ -29,6 +29,8 @@ pub struct Options {
     pub history_chars: usize,
     /// Longest answer, in bytes.
     pub answer_bytes: usize,
+    /// Most answers that are being written for one person at once, in this process.
+    pub generations_per_user: usize,
     /// Longest wait for the upstream's first byte.
     pub first_byte: Duration,
     /// Longest wait between two pieces of its answer.
@@ -42,6 +44,7 @@ impl Default for Options {
             prompt_chars: 32_000,
             history_chars: 200_000,
             answer_bytes: 2 << 20,
+            generations_per_user: 8,
             first_byte: limits.first_byte,
             idle: limits.idle,
         }

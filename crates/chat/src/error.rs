@@ -11,6 +11,12 @@ pub enum ChatError {
     /// An answer is still being written in this chat.
     #[error("An answer is still being written in this chat. Wait for its end or stop it, then send again.")]
     Busy,
+    /// As many answers as may be are being written for this person.
+    #[error(
+        "{0} answers are being written for you already, and more at once are not possible. Wait for the end of \
+         one or stop it, then send again."
+    )]
+    TooMany(usize),
     /// What was typed or chosen does not do; the text says what to change.
     #[error("{0}")]
     Invalid(String),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use accounts::ErrorReport;
-use base::{DbError, Micros, args, sql};
+use base::{DbError, Micros, Tx, args, sql};
 use upstream::estimate_tokens;
 use usage::{Outcome, Purpose, TokensSource};
 
@@ -18,6 +18,10 @@ use crate::state::{GenView, State, failure_words};
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
+/// So often the ledger may refuse an end before that is written without it.
+const LEDGER_TRIES: u32 = 3;
+/// Most tokens that an upstream is believed for one answer: the sums of them must stay numbers.
+const MOST_TOKENS: u64 = 1_000_000_000;
 
 /// All that the last transaction writes.
 struct Ending {
@@ -37,6 +41,16 @@ enum Written {
     Ours,
     /// Another process had given it up; only the text is ours.
     Interrupted,
+}
+
+/// Why an end was not written.
+#[derive(Debug, thiserror::Error)]
+enum Unwritten {
+    /// The ledger does not take it, and waiting may not help.
+    #[error("the ledger: {0}")]
+    Ledger(DbError),
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
 
 impl Engine {
@@ -59,8 +73,11 @@ impl Engine {
         };
         let mut ending = self.ending_of(live, call, &end, markdown, html);
         let mut wait = FIRST_RETRY;
+        let mut refusals = 0;
+        let mut uncounted = None;
         loop {
-            match self.write_end(live, &ending).await {
+            let counted = refusals < LEDGER_TRIES;
+            match self.write_end(live, &ending, counted).await {
                 Ok(Written::Ours) => break,
                 Ok(Written::Interrupted) => {
                     ending.view.state = State::Interrupted;
@@ -78,6 +95,15 @@ impl Engine {
                         retry.millis = wait.as_millis() as u64,
                         "the end of an answer could not be written, trying again"
                     );
+                    match error {
+                        Unwritten::Ledger(error) => {
+                            refusals += 1;
+                            uncounted = Some(error);
+                        }
+                        // Without the ledger it fails as well, so that is not the cause.
+                        Unwritten::Db(_) if !counted => refusals = 0,
+                        Unwritten::Db(_) => {}
+                    }
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LAST_RETRY);
                 }
@@ -85,7 +111,12 @@ impl Engine {
         }
         live.update(|view| *view = ending.view);
         if let End::Failed { code, cause } = end {
-            self.report(live, code, cause).await;
+            let words = failure_words(code);
+            let title = words.split_once(". ").map_or(words, |(first, _)| first);
+            self.report(live, "model", title, format!("{code}: {cause}")).await;
+        }
+        if let Some(error) = uncounted.filter(|_| refusals >= LEDGER_TRIES) {
+            self.report(live, "usage", "An answer is missing in the statistics", error.to_string()).await;
         }
     }
 
@@ -96,7 +127,7 @@ impl Engine {
             End::Halted(Halt::Interrupt) => (State::Interrupted, Outcome::Interrupted, None),
             End::Failed { code, .. } => (State::Failed, Outcome::Failed, Some(*code)),
         };
-        let whole = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        let whole = |tokens: u64| tokens.min(MOST_TOKENS) as i64;
         let (tokens_in, tokens_out, source) = match call.usage {
             Some((input, output)) => (whole(input), whole(output), TokensSource::Reported),
             // A request that came to nothing is no use of a model.
@@ -118,9 +149,11 @@ impl Engine {
         Ending { view, at, markdown, html, upstream: call.upstream, outcome, tokens_in, tokens_out, source }
     }
 
-    async fn write_end(&self, live: &Live, ending: &Ending) -> Result<Written, DbError> {
+    /// The end in one transaction; `counted`: with the ledger.
+    async fn write_end(&self, live: &Live, ending: &Ending, counted: bool) -> Result<Written, Unwritten> {
         let view = &ending.view;
         let mut tx = self.0.db.begin().await?;
+        touch_chat(&mut tx, &live.chat_id, ending.at).await?;
         let rows = tx
             .run(
                 sql!(
@@ -156,14 +189,15 @@ impl Engine {
             args![&*live.message_id, &ending.markdown, &ending.html, render::VERSION],
         )
         .await?;
-        if found.is_none() {
-            usage::record(&mut tx, &live.id, &ledger_row(live, ending)).await?;
+        if found.is_none() && counted {
+            match usage::record(&mut tx, &live.id, &ledger_row(live, ending)).await {
+                Ok(()) => {}
+                // The last try was written though its commit seemed to fail; then the chat was deleted.
+                Err(DbError::Unique(_)) if rows == 0 => return Ok(Written::Ours),
+                Err(error @ DbError::Busy(_)) => return Err(error.into()),
+                Err(error) => return Err(Unwritten::Ledger(error)),
+            }
         }
-        tx.run(
-            sql!("UPDATE chats SET updated_at = $2 WHERE id = $1 AND updated_at < $2"),
-            args![&live.chat_id, ending.at],
-        )
-        .await?;
         tx.commit().await?;
         Ok(match found {
             Some((state, at)) if state != view.state.word() || at != view.finished_at => Written::Interrupted,
@@ -171,13 +205,12 @@ impl Engine {
         })
     }
 
-    /// Puts the cause on the Admin's error list; without that the answer has still failed.
-    async fn report(&self, live: &Live, code: &str, cause: String) {
-        let words = failure_words(code);
+    /// Puts a cause on the Admin's error list; without that the answer has ended all the same.
+    async fn report(&self, live: &Live, kind: &str, title: &str, cause: String) {
         let report = ErrorReport {
-            kind: "model".into(),
-            title: words.split_once(". ").map_or(words, |(first, _)| first).to_owned(),
-            cause: format!("{code}: {cause}"),
+            kind: kind.to_owned(),
+            title: title.to_owned(),
+            cause,
             subject: Some(live.model.clone()),
             request_id: None,
             user_id: Some(live.user_id.clone()),
@@ -186,6 +219,17 @@ impl Engine {
             tracing::warn!(error = %error, "a failure could not be put on the error list");
         }
     }
+}
+
+/// Moves the chat up in its owner's list. The first write of its transaction, also where it changes
+/// nothing: the deletion of a chat locks its row before those of its messages and generations, too.
+pub(crate) async fn touch_chat(tx: &mut Tx, chat: &str, at: Micros) -> Result<(), DbError> {
+    tx.run(
+        sql!("UPDATE chats SET updated_at = CASE WHEN updated_at < $2 THEN $2 ELSE updated_at END WHERE id = $1"),
+        args![chat, at],
+    )
+    .await?;
+    Ok(())
 }
 
 fn ledger_row<'a>(live: &'a Live, ending: &'a Ending) -> usage::Call<'a> {

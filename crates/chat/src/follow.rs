@@ -215,18 +215,16 @@ impl Stored {
             let (id, generation) = (self.event_id(), view.clone());
             ready.push_back(Event::State { id, message: Arc::clone(&message), generation });
         }
-        match row.markdown.strip_prefix(self.render.text()) {
-            Some(more) => self.render.push(more),
-            None => {
-                // Written anew: show it anew.
-                self.render = render::Live::new();
-                self.render.push(&row.markdown);
-            }
-        }
-        let mut changed = self.render.changes();
-        if ended {
-            changed.extend(self.render.finish());
-        }
+        // A long text takes its time, which other requests must not wait for. A call that is dropped
+        // here begins anew with an empty one.
+        let mut render = std::mem::take(&mut self.render);
+        let (render, changed) = tokio::task::spawn_blocking(move || {
+            let changed = catch_up(&mut render, &row.markdown, ended);
+            (render, changed)
+        })
+        .await
+        .map_err(|error| DbError::Other(format!("an answer could not be rendered: {error}")))?;
+        self.render = render;
         for (index, html) in changed {
             ready.push_back(Event::Block { id: self.event_id(), message: Arc::clone(&message), index, html });
         }
@@ -243,4 +241,21 @@ impl Stored {
         self.seq += 1;
         format!("{}.r{}", self.generation, self.seq)
     }
+}
+
+/// Brings `render` to the text; gives the blocks that changed.
+fn catch_up(render: &mut render::Live, text: &str, ended: bool) -> Vec<(usize, Arc<str>)> {
+    match text.strip_prefix(render.text()) {
+        Some(more) => render.push(more),
+        None => {
+            // Written anew: show it anew.
+            *render = render::Live::new();
+            render.push(text);
+        }
+    }
+    let mut changed = render.changes();
+    if ended {
+        changed.extend(render.finish());
+    }
+    changed
 }

@@ -6,6 +6,7 @@ use upstream::estimate_tokens;
 use usage::{Outcome, Purpose, TokensSource};
 
 use crate::engine::Engine;
+use crate::finish::touch_chat;
 use crate::history;
 
 /// Without a heartbeat for this long a process is taken for dead.
@@ -73,9 +74,19 @@ impl Engine {
             after.clone_from(&last.id);
             for orphan in &orphans {
                 // One of ours may only be slow to be saved.
-                if self.live(&orphan.id).is_none() && self.interrupt(orphan).await? {
-                    reaped += 1;
+                if self.live(&orphan.id).is_some() {
+                    continue;
                 }
+                let ended = match self.interrupt(orphan, true).await {
+                    Err(error @ DbError::Busy(_)) => return Err(error),
+                    // What the ledger does not take must not keep the chat from going on.
+                    Err(error) => {
+                        tracing::error!(generation.id = orphan.id, error = %error, "an answer is not counted");
+                        self.interrupt(orphan, false).await?
+                    }
+                    Ok(ended) => ended,
+                };
+                reaped += usize::from(ended);
             }
         }
         if reaped > 0 {
@@ -87,8 +98,8 @@ impl Engine {
         Ok(reaped)
     }
 
-    /// Marks one as interrupted and writes its row in the ledger, if nobody else did.
-    async fn interrupt(&self, orphan: &Orphan) -> Result<bool, DbError> {
+    /// Marks one as interrupted and, if `counted`, writes its row in the ledger, if nobody else did.
+    async fn interrupt(&self, orphan: &Orphan, counted: bool) -> Result<bool, DbError> {
         let shared = &self.0;
         let at = shared.clock.now();
         let told = match &orphan.prompt_id {
@@ -103,6 +114,7 @@ impl Engine {
         let duration = since_start(orphan.heartbeat_at).unwrap_or(0);
         let ttft = orphan.first_token_at.and_then(since_start);
         let mut tx = shared.db.begin().await?;
+        touch_chat(&mut tx, &orphan.chat_id, at).await?;
         let rows = tx
             .run(
                 sql!(
@@ -132,12 +144,9 @@ impl Engine {
             duration_micros: duration,
             cost_micros: 0,
         };
-        usage::record(&mut tx, &orphan.id, &call).await?;
-        tx.run(
-            sql!("UPDATE chats SET updated_at = $2 WHERE id = $1 AND updated_at < $2"),
-            args![&orphan.chat_id, at],
-        )
-        .await?;
+        if counted {
+            usage::record(&mut tx, &orphan.id, &call).await?;
+        }
         tx.commit().await?;
         Ok(true)
     }

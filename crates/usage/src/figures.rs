@@ -50,17 +50,18 @@ impl Sums {
     }
 
     fn add(&mut self, other: &Self) {
-        self.prompts += other.prompts;
-        self.errors += other.errors;
-        self.stops += other.stops;
-        self.tokens_in += other.tokens_in;
-        self.tokens_out += other.tokens_out;
-        self.cost_micros += other.cost_micros;
-        self.answered += other.answered;
-        self.duration_micros += other.duration_micros;
-        self.ttft_micros += other.ttft_micros;
-        self.ttft_count += other.ttft_count;
-        self.answered_tokens_out += other.answered_tokens_out;
+        let add = |sum: &mut i64, more: i64| *sum = sum.saturating_add(more);
+        add(&mut self.prompts, other.prompts);
+        add(&mut self.errors, other.errors);
+        add(&mut self.stops, other.stops);
+        add(&mut self.tokens_in, other.tokens_in);
+        add(&mut self.tokens_out, other.tokens_out);
+        add(&mut self.cost_micros, other.cost_micros);
+        add(&mut self.answered, other.answered);
+        add(&mut self.duration_micros, other.duration_micros);
+        add(&mut self.ttft_micros, other.ttft_micros);
+        add(&mut self.ttft_count, other.ttft_count);
+        add(&mut self.answered_tokens_out, other.answered_tokens_out);
     }
 
     /// The eleven sums of a row, from column `first` on.
