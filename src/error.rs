@@ -34,6 +34,8 @@ pub enum AppError {
     MethodNotAllowed,
     UnsupportedMediaType,
     TooLarge,
+    /// The body did not arrive in time.
+    TooSlow,
     BadRequest(String),
     /// Seconds until the next try.
     RateLimited(u64),
@@ -119,6 +121,12 @@ impl AppError {
                 "too-large",
                 "That is too long",
                 "Send less at once. Nothing was changed.".to_owned(),
+            ),
+            Self::TooSlow => (
+                S::REQUEST_TIMEOUT,
+                "too-slow",
+                "That took too long to arrive",
+                "Check your connection and send it again. Nothing was changed.".to_owned(),
             ),
             Self::BadRequest(what) => {
                 (S::BAD_REQUEST, "bad-request", "This request is not understood", what.clone())

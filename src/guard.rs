@@ -4,12 +4,12 @@
 //! and holds the route's guard against the person. A handler gets a [`Ctx`], and a [`Member`] only
 //! where the guard has let one in.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use accounts::{Client, Permission, Principal, SessionToken};
 use axum::body::{self, to_bytes};
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
@@ -18,11 +18,10 @@ use axum::response::Response;
 use crate::app::App;
 use crate::error::AppError;
 use crate::http::answer::{self, Shown};
-use crate::http::client::client;
 use crate::http::cookies::{self, Cookie};
 use crate::http::csrf::{self, Source};
 use crate::http::input::{Input, wants_json};
-use crate::http::log::{RequestId, Seen};
+use crate::http::log::Seen;
 use crate::pages;
 use crate::view::{Flash, Kind, Theme};
 
@@ -77,12 +76,24 @@ impl Body {
     }
 }
 
-/// A route's guard and what its body may be.
+/// What a request means to the session of who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// Its person did something.
+    Used,
+    /// A page asks by itself: no sign of a person, so an idle session still runs out (SEC-79).
+    Unasked,
+    /// Everybody gets the same answer, so nobody looks who asks. Such answers may be cached.
+    Ignored,
+}
+
+/// A route's guard and what its requests are like.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
     pub route: &'static str,
     pub guard: Guard,
     pub body: Body,
+    pub session: Session,
 }
 
 /// What a handler knows of its request.
@@ -157,11 +168,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Member {
 /// Lets a request through to its handler, or answers it.
 pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let (ctx, dead_session) = match context(&app, &parts).await {
+    let seen = parts.extensions.get::<Arc<Seen>>().cloned().unwrap_or_default();
+    // Set once: nobody did before.
+    let _ = seen.route.set(rule.route);
+    let (ctx, dead_session) = match context(&app, &parts, &seen, rule.session).await {
         Ok(found) => found,
         Err(answer) => return *answer,
     };
-    let user_id = ctx.principal.as_ref().map(|principal| principal.user_id.clone());
+    if let Some(principal) = &ctx.principal {
+        let _ = seen.user_id.set(principal.user_id.clone());
+    }
     if !is_text(&ctx.path) {
         return ctx.error(AppError::NotFound);
     }
@@ -170,7 +186,7 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
     }
     let mut response = match check(&ctx, rule, dead_session.as_ref(), &mut parts, body).await {
         Ok(body) => {
-            if let Some(principal) = &ctx.principal {
+            if let (Session::Used, Some(principal)) = (rule.session, &ctx.principal) {
                 app.accounts.touch(principal);
             }
             parts.extensions.insert(ctx.clone());
@@ -186,7 +202,6 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
     if dead_session.is_some() && ctx.principal.is_none() && !sets_session(&response, &app) {
         cookies::add(response.headers_mut(), Cookie::Session.clear(app.https()));
     }
-    response.extensions_mut().insert(Seen { route: rule.route, user_id });
     response
 }
 
@@ -198,10 +213,16 @@ fn sets_session(response: &Response, app: &App) -> bool {
 }
 
 /// Who asks, and the token of a session that is over, if the cookie holds one.
-async fn context(app: &App, parts: &Parts) -> Result<(Ctx, Option<SessionToken>), Box<Response>> {
+async fn context(
+    app: &App,
+    parts: &Parts,
+    seen: &Seen,
+    session: Session,
+) -> Result<(Ctx, Option<SessionToken>), Box<Response>> {
     let headers = &parts.headers;
     let https = app.https();
-    let token = Cookie::Session.read(headers, https).and_then(SessionToken::from_cookie);
+    let looks = session != Session::Ignored;
+    let token = Cookie::Session.read(headers, https).filter(|_| looks).and_then(SessionToken::from_cookie);
     let found = match &token {
         Some(token) => app.accounts.principal(token).await,
         None => Ok(None),
@@ -212,19 +233,15 @@ async fn context(app: &App, parts: &Parts) -> Result<(Ctx, Option<SessionToken>)
     };
     let dead = token.filter(|_| principal.is_none());
     let visitor = Cookie::Visitor.read(headers, https).filter(|value| value.len() == 43);
-    let peer = parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |info| info.0);
     let ctx = Ctx {
-        client: client(peer, headers, &app.config.server.trusted_proxies),
-        request_id: parts.extensions.get::<RequestId>().map_or_else(|| "-".into(), |id| id.0.clone()),
+        client: seen.client.clone(),
+        request_id: seen.id.clone(),
         json: wants_json(headers),
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().map(str::to_owned),
         theme: cookies::plain(headers, "theme").and_then(Theme::from_cookie),
         flash: answer::read_flash(app, headers),
-        new_visitor: visitor.is_none() && principal.is_none(),
+        new_visitor: looks && visitor.is_none() && principal.is_none(),
         visitor: match (visitor, &principal) {
             (Some(visitor), _) => visitor.to_owned(),
             (None, None) => app.random.token(),
@@ -259,8 +276,11 @@ async fn check(
     if source == Source::Foreign {
         return refuse(AppError::Csrf);
     }
-    let Ok(bytes) = to_bytes(body, rule.body.longest(&ctx.app)).await else {
-        return refuse(AppError::TooLarge);
+    let patience = Duration::from_secs(u64::from(ctx.app.config.server.read_timeout_seconds));
+    let bytes = match tokio::time::timeout(patience, to_bytes(body, rule.body.longest(&ctx.app))).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(_)) => return refuse(AppError::TooLarge),
+        Err(_) => return refuse(AppError::TooSlow),
     };
     let mut input = match Input::parse(&parts.headers, &bytes) {
         Ok(input) => input,
@@ -277,12 +297,21 @@ async fn check(
         // Nothing to come back to: this address takes no GET.
         return Err(Box::new(unauthenticated(ctx, None)));
     }
-    // A JSON request without a session needs no token: a foreign page cannot send one unasked.
-    let exempt = ctx.principal.is_none() && input.is_json();
-    if !exempt {
+    if let (Guard::SignedOut, Source::Own, false, Some(principal)) = (rule.guard, source, ctx.json, &ctx.principal) {
+        return Err(Box::new(pages::carried::signed_in_already(ctx, &principal.user_id, input).await));
+    }
+    if !exempt(ctx, rule, source, &input) {
         let header = parts.headers.get("x-csrftoken").and_then(|value| value.to_str().ok());
         let token = header.or(field.as_deref()).unwrap_or("");
         if !csrf::valid(ctx.csrf_secret(), token) {
+            // A page of the session before, in a browser without scripts; ours keep the prompt themselves.
+            let navigates = parts.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
+            if let (Body::Prompt, Source::Own, true, Some(principal)) = (rule.body, source, navigates, &ctx.principal)
+                && admit(ctx, rule.guard).is_ok()
+                && let Some(answer) = pages::carried::out_of_date(ctx, &principal.user_id, input).await
+            {
+                return Err(Box::new(answer));
+            }
             return refuse(AppError::Csrf);
         }
     }
@@ -291,6 +320,13 @@ async fn check(
     }
     parts.extensions.insert(input);
     Ok(body::Body::empty())
+}
+
+/// Whether the request needs no token. Without a session there is nothing that a foreign page could
+/// use, and it cannot send JSON unasked.
+fn exempt(ctx: &Ctx, rule: Rule, source: Source, input: &Input) -> bool {
+    let leaves = rule.route == pages::sign_out::PATH && matches!(source, Source::Own | Source::Unsaid);
+    ctx.principal.is_none() && (input.is_json() || leaves)
 }
 
 fn needs_session(guard: Guard) -> bool {
@@ -341,11 +377,11 @@ fn forbidden(ctx: &Ctx) -> Response {
     answer::see_other_with(ctx, "/chat", Flash::new(Kind::Bad, "You may not open that page. Ask an Admin if you need it."))
 }
 
-
 /// Tells an error outside the table of routes, to whoever asks.
 pub async fn tell(app: &App, request: Request, error: AppError) -> Response {
     let (parts, _) = request.into_parts();
-    match context(app, &parts).await {
+    let seen = parts.extensions.get::<Arc<Seen>>().cloned().unwrap_or_default();
+    match context(app, &parts, &seen, Session::Used).await {
         Ok((ctx, _)) => ctx.error(error),
         Err(answer) => *answer,
     }

@@ -87,7 +87,15 @@ impl Drop for Log {
 pub fn start(config: &Logging) -> Result<Log, String> {
     let (log, subscriber) = prepare(config, Clock::system(), io::stderr())?;
     subscriber.try_init().map_err(|error| format!("the log could not be started: {error}"))?;
+    std::panic::set_hook(Box::new(log_panic));
     Ok(log)
+}
+
+/// A panic is a line of the log like any other, with the request that it happened in.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let cause = panic.payload_as_str().unwrap_or("unknown");
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(error.cause = cause, error.place = place, "panicked: a fault of this program, please report it");
 }
 
 fn prepare(

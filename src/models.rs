@@ -65,7 +65,7 @@ impl Models {
         *self.found.write() = Arc::new(found);
     }
 
-    /// Makes the catalog follow the configuration; called once at start.
+    /// Makes the catalog follow the configuration; called once, where the server starts.
     pub async fn sync_config(&self, app: &App) -> Result<(), CatalogError> {
         let wanted: Vec<ConfigUpstream<'_>> = app
             .config
@@ -110,6 +110,7 @@ impl Models {
             pool_routes.push(Route { model: route.model, endpoint, order });
         }
         self.pool.replace(pool_routes);
+        self.pool.offer_demo(names.iter().any(|name| name == DEMO));
         *self.chosen.write() = Arc::new(names);
         Ok(())
     }

@@ -12,7 +12,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
 use crate::guard::Guard::{self, May, Member, Public, SignedOut};
-use crate::guard::{Body, Rule, authorise};
+use crate::guard::{Body, Rule, Session, authorise};
 use crate::pages::{admin, chat, settings, setup, sign_in, sign_out, sign_up, verify_email};
 use crate::{api, assets, http, pages};
 
@@ -26,7 +26,7 @@ fn table(routes: &mut Routes) {
         .get("/login", SignedOut, sign_in::page)
         .post("/login", SignedOut, sign_in::submit)
         .taking(Body::Carried)
-        .post("/logout", Public, sign_out::submit)
+        .post(sign_out::PATH, Public, sign_out::submit)
         .get("/verify-email/{token}", Public, verify_email::page)
         .post("/verify-email/{token}", Public, verify_email::submit)
         // chat
@@ -39,6 +39,7 @@ fn table(routes: &mut Routes) {
         .post("/chat/{id}/rename", May(P::ChatUse), chat::rename)
         .post("/chat/{id}/delete", May(P::ChatUse), chat::delete)
         .get("/chat/{id}/events", May(P::ChatUse), chat::events)
+        .session(Session::Unasked)
         .post("/messages/{id}/regenerate", May(P::ChatUse), chat::regenerate)
         .post("/messages/{id}/show", May(P::ChatUse), chat::show_version)
         .post("/generations/{id}/stop", May(P::ChatUse), chat::stop)
@@ -69,11 +70,16 @@ fn table(routes: &mut Routes) {
         .post("/assign_role_to_user", May(P::RolesManage), api::assign_role)
         .get("/api/v1/csrf", Public, api::csrf)
         .get("/api/v1/me", Member, api::me)
+        .session(Session::Unasked)
         // operation
         .get("/healthz", Public, api::health::alive)
+        .session(Session::Ignored)
         .get("/readyz", Public, api::health::ready)
+        .session(Session::Ignored)
         .get("/assets/{file}", Public, assets::serve)
-        .get("/favicon.ico", Public, assets::favicon);
+        .session(Session::Ignored)
+        .get("/favicon.ico", Public, assets::favicon)
+        .session(Session::Ignored);
 }
 
 /// A route as the matrix shows it.
@@ -125,7 +131,7 @@ impl Routes {
         self.flush();
         self.listed.push(Route { method, path, guard });
         self.next = Some(Pending {
-            rule: Rule { route: path, guard, body: Body::Fields },
+            rule: Rule { route: path, guard, body: Body::Fields, session: Session::Used },
             add: Box::new(move |router, app, rule| {
                 let app = app.clone();
                 let guarded = on(on_method, handler)
@@ -140,6 +146,14 @@ impl Routes {
     fn taking(&mut self, body: Body) -> &mut Self {
         if let Some(next) = &mut self.next {
             next.rule.body = body;
+        }
+        self
+    }
+
+    /// The route named last means something else to the session.
+    fn session(&mut self, session: Session) -> &mut Self {
+        if let Some(next) = &mut self.next {
+            next.rule.session = session;
         }
         self
     }
@@ -173,6 +187,7 @@ pub fn router(app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), http::cors::allow))
         .layer(from_fn_with_state(app.clone(), pages::canonical_host))
         .layer(from_fn_with_state(app.clone(), http::headers::add))
+        .layer(from_fn_with_state(app.clone(), http::panics::catch))
         .layer(from_fn_with_state(app.clone(), http::log::line))
         .with_state(app.clone())
 }

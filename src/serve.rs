@@ -1,17 +1,20 @@
 //! Joins router and jobs, and listens.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
 use crate::app::{App, Outside, StartError};
 use crate::config::Config;
+use crate::http::connections;
 use crate::{jobs, router};
 
-/// Runs until the process is asked to stop.
+/// How long connections may take to hear the end of their answers.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Runs until the process is asked to stop; asked again, it does not wait for anything more.
 ///
 /// # Errors
 /// [`StartError`]: one line, before anything was served.
@@ -19,18 +22,25 @@ pub async fn run(mut config: Config) -> Result<(), StartError> {
     raise_file_limit();
     let listener = listen(&mut config).await?;
     let app = App::build(config, Outside::real()).await?;
+    app.models.sync_config(&app).await.map_err(|error| StartError::Other(error.to_string()))?;
     announce(&app).await?;
     let running = jobs::spawn(&app);
-    let signals = app.clone();
-    tokio::spawn(async move {
-        asked_to_stop().await;
+    let mut signals = Signals::new();
+    let at_once = async {
+        signals.next().await;
         tracing::info!("stopping: answers in the making get a moment to finish");
-        signals.stop();
-    });
-    serve(&app, listener).await.map_err(|error| StartError::Other(error.to_string()))?;
-    running.finish(&app).await;
-    app.db.close().await;
-    tracing::info!("stopped");
+        app.stop();
+        signals.next().await;
+    };
+    let work = async {
+        serve(&app, listener).await;
+        running.finish(&app).await;
+        app.db.close().await;
+    };
+    tokio::select! {
+        () = work => tracing::info!("stopped"),
+        () = at_once => tracing::warn!("stopped at once"),
+    }
     Ok(())
 }
 
@@ -54,33 +64,21 @@ async fn listen(config: &mut Config) -> Result<TcpListener, StartError> {
     Ok(listener)
 }
 
-/// Serves until [`App::stop`], then lets running requests and streams come to their end.
-pub async fn serve(app: &App, listener: TcpListener) -> io::Result<()> {
-    let service = router::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|stream| {
-        // Small pieces of an answer go out at once.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(error.cause = %error, "TCP_NODELAY was refused");
-        }
+/// Serves until [`App::stop`], then lets running requests, answers and streams come to their end.
+pub async fn serve(app: &App, listener: TcpListener) {
+    let server = &app.config.server;
+    let patience = Duration::from_secs(u64::from(server.read_timeout_seconds));
+    let grace = Duration::from_secs(u64::from(server.shutdown_grace_seconds));
+    let mut serving = pin!(connections::serve(listener, router::router(app), patience, app.stopped()));
+    // Answers get the grace, then what there is of them is kept as interrupted.
+    let mut ending = pin!(async {
+        app.stopped().await;
+        app.engine.shutdown(grace).await;
     });
-    let stopping = app.clone();
-    let grace = Duration::from_secs(u64::from(app.config.server.shutdown_grace_seconds));
-    let server = axum::serve(listener, service).with_graceful_shutdown(async move { stopping.stopped().await });
-    let engine = app.clone();
-    let wind_down = async move {
-        engine.stopped().await;
-        // Answers get the grace, then what there is of them is kept as interrupted.
-        engine.engine.shutdown(grace).await;
-        // Their followers have heard the end by now; connections that linger are cut.
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    };
     tokio::select! {
-        done = async { server.await } => {
-            app.stop();
-            app.engine.shutdown(grace).await;
-            done
-        }
-        () = wind_down => Ok(()),
+        () = &mut serving => ending.await,
+        // Their followers have heard the end by now; connections that linger are cut.
+        () = &mut ending => drop(tokio::time::timeout(LINGER, serving).await),
     }
 }
 
@@ -107,22 +105,44 @@ fn raise_file_limit() {
     }
 }
 
-/// SIGTERM or Ctrl-C.
-async fn asked_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
+/// SIGTERM and Ctrl-C.
+struct Signals {
     #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
+    terminate: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    interrupt: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self { terminate: signal(SignalKind::terminate()).ok(), interrupt: signal(SignalKind::interrupt()).ok() }
+    }
+
+    /// The next of them.
+    async fn next(&mut self) {
+        async fn one(signal: &mut Option<tokio::signal::unix::Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
             }
-            Err(_) => std::future::pending().await,
         }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        _ = interrupt => {}
-        () = terminate => {}
+        tokio::select! {
+            () = one(&mut self.terminate) => {}
+            () = one(&mut self.interrupt) => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self {}
+    }
+
+    /// The next of them.
+    async fn next(&mut self) {
+        drop(tokio::signal::ctrl_c().await);
     }
 }

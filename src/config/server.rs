@@ -44,6 +44,9 @@ section! {
         /// Other origins whose pages may call the JSON routes with a person's cookie, exactly as
         /// the browser sends them (SEC-85).
         cors_origins: Vec<WebOrigin> = Vec::new(),
+        /// Seconds that a request may take to arrive, its head and then its body. A connection
+        /// without one is closed after as long, so a proxy in front should close its own sooner.
+        read_timeout_seconds: u32 = 75,
         /// Seconds that answers in the making get to finish when the server is stopped.
         shutdown_grace_seconds: u32 = 10,
     }
@@ -53,6 +56,9 @@ impl Server {
     pub(super) fn check(&self, wrong: &mut super::Problems) {
         if self.site_name.trim().is_empty() || self.site_name.chars().any(char::is_control) {
             wrong.add("server.site_name", "a name of one line");
+        }
+        if !(1..=600).contains(&self.read_timeout_seconds) {
+            wrong.add("server.read_timeout_seconds", "a whole number from 1 to 600");
         }
         if self.shutdown_grace_seconds > 600 {
             wrong.add("server.shutdown_grace_seconds", "a whole number from 0 to 600");

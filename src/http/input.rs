@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::error::{AppError, FieldErrors};
@@ -41,10 +42,11 @@ impl Input {
             return Ok(Self { json: true, ..Self::default() });
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(object)) => {
-                Ok(Self { json: true, fields: object.into_iter().collect(), ..Self::default() })
+            Ok(Object { repeated: Some(name), .. }) => Err(twice(&name)),
+            Ok(Object { fields, .. }) => Ok(Self { json: true, fields, ..Self::default() }),
+            Err(error) if error.is_data() => {
+                Err(AppError::BadRequest("The body must be one JSON object.".into()))
             }
-            Ok(_) => Err(AppError::BadRequest("The body must be one JSON object.".into())),
             Err(error) => Err(AppError::BadRequest(format!(
                 "The body is no valid JSON (line {}, column {}).",
                 error.line(),
@@ -57,7 +59,7 @@ impl Input {
         let mut input = Self::default();
         for (name, value) in url::form_urlencoded::parse(body) {
             if input.fields.insert(name.clone().into_owned(), Value::String(value.into_owned())).is_some() {
-                return Err(AppError::BadRequest(format!("The field {name} is given twice.")));
+                return Err(twice(&name));
             }
         }
         Ok(input)
@@ -144,6 +146,44 @@ impl Input {
     }
 }
 
+fn twice(name: &str) -> AppError {
+    let shown: String = name.chars().take(40).collect();
+    AppError::BadRequest(format!("The field {shown} is given twice."))
+}
+
+/// A JSON object; which of two equal names would count differs between readers, so none does.
+#[derive(Default)]
+struct Object {
+    fields: BTreeMap<String, Value>,
+    repeated: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+        let mut object = Object::default();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if object.fields.insert(name.clone(), value).is_some() {
+                object.repeated.get_or_insert(name);
+            }
+        }
+        Ok(object)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Input {
     type Rejection = AppError;
 
@@ -189,5 +229,17 @@ mod tests {
         assert!(input.finish().unwrap_err().contains_key("username"));
         assert!(matches!(json("[1]"), Err(AppError::BadRequest(_))));
         assert!(matches!(json("{"), Err(AppError::BadRequest(_))));
+        assert!(matches!(json("\"ann\""), Err(AppError::BadRequest(_))));
+    }
+
+    /// SEC-88: a repeated field is refused in JSON as in a form.
+    #[test]
+    fn sec_88_a_field_counts_once() {
+        for body in [r#"{"a":"1","a":"2"}"#, r#"{"a":"1","b":"x","\u0061":"1"}"#] {
+            let error = json(body).unwrap_err();
+            assert!(matches!(&error, AppError::BadRequest(text) if text == "The field a is given twice."), "{error:?}");
+        }
+        assert!(Input::from_form(b"a=1&b=x&%61=1").is_err());
+        assert!(json(r#"{"a":"1","b":"1"}"#).is_ok());
     }
 }

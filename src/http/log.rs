@@ -3,32 +3,51 @@
 //! Logged: method, route (its pattern, for a path may hold a token), status, time, statements,
 //! user id, client address. Never: queries, bodies, cookies, headers (SEC-97).
 
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
-use axum::extract::{Request, State};
+use accounts::Client;
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
+use super::client::client;
 use crate::app::App;
 
-/// The id of a request, also in `X-Request-Id` and on error pages.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub Arc<str>);
-
-/// What the guard learns of a request, for the log line.
-#[derive(Clone, Debug)]
+/// A request: what is known of it at once, and what the guard learns, for the log line.
+#[derive(Debug)]
 pub struct Seen {
-    pub route: &'static str,
-    pub user_id: Option<String>,
+    /// Its id, also in `X-Request-Id` and on error pages.
+    pub id: Arc<str>,
+    pub client: Client,
+    pub route: OnceLock<&'static str>,
+    pub user_id: OnceLock<String>,
+}
+
+impl Default for Seen {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self::new("-".into(), Client::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ""))
+    }
+}
+
+impl Seen {
+    fn new(id: Arc<str>, client: Client) -> Self {
+        Self { id, client, route: OnceLock::new(), user_id: OnceLock::new() }
+    }
 }
 
 /// Names the request, runs it, writes the line.
 pub async fn line(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let start = app.clock.monotonic();
     let id: Arc<str> = base::random::hex(&app.random.bytes::<8>()).into();
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |info| info.0);
+    let client = client(peer, request.headers(), &app.config.server.trusted_proxies);
+    let seen = Arc::new(Seen::new(id.clone(), client));
+    request.extensions_mut().insert(seen.clone());
     let method = request.method().clone();
     let span = tracing::info_span!("request", request.id = %id);
     let (mut response, statements) =
@@ -38,16 +57,16 @@ pub async fn line(State(app): State<App>, mut request: Request, next: Next) -> R
     }
     let micros = app.clock.monotonic() - start;
     let status = response.status().as_u16();
-    let seen = response.extensions().get::<Seen>();
-    let route = seen.map_or("-", |seen| seen.route);
-    let user = seen.and_then(|seen| seen.user_id.as_deref()).unwrap_or("-");
+    let route = seen.route.get().copied().unwrap_or("-");
+    let user = seen.user_id.get().map_or("-", String::as_str);
+    let ip = seen.client.ip;
     let _entered = span.enter();
     if matches!(route, "/assets/{file}" | "/healthz" | "/readyz") && status < 500 {
-        tracing::debug!(http.method = %method, http.route = route, http.status = status, micros, "request");
+        tracing::debug!(http.method = %method, http.route = route, http.status = status, micros, client.ip = %ip, "request");
     } else {
         tracing::info!(
             http.method = %method, http.route = route, http.status = status, micros, statements, user.id = user,
-            "request"
+            client.ip = %ip, "request"
         );
     }
     response

@@ -3,9 +3,11 @@
 
 pub mod answer;
 pub mod client;
+pub mod connections;
 pub mod cookies;
 pub mod cors;
 pub mod csrf;
 pub mod headers;
 pub mod input;
 pub mod log;
+pub mod panics;

@@ -1,6 +1,7 @@
 //! The pages: one file for each thing a person does.
 
 pub mod admin;
+pub mod carried;
 pub mod chat;
 pub mod settings;
 pub mod setup;

@@ -1,12 +1,9 @@
 //! `GET/POST /login`: the first factor.
 
-use std::time::Duration;
-
 use accounts::{NewSession, Outcome, Refused, SessionToken};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{AppError, internal, wait_words};
 use crate::guard::Ctx;
@@ -15,10 +12,8 @@ use crate::http::cookies::{self, Cookie};
 use crate::http::csrf;
 use crate::http::input::Input;
 use crate::joining;
+use crate::pages::carried;
 use crate::view::{Field, Page, filters};
-
-/// How long a prompt waits, sealed in the sign-in page.
-const CARRY: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -30,17 +25,6 @@ struct SignInPage {
     password: Field,
     next: Option<String>,
     carry: Option<String>,
-}
-
-/// A prompt that was sent after the session had ended, on its way through the sign-in.
-#[derive(Serialize, Deserialize)]
-pub struct Carried {
-    /// The person whose session it was, where that is still known: nobody else gets the prompt.
-    user_id: Option<String>,
-    chat_id: Option<String>,
-    prompt: String,
-    model: Option<String>,
-    at: i64,
 }
 
 /// The sign-in page that leads back to `next`.
@@ -141,7 +125,7 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
     let error = match refused {
         Refused::Invalid { resend_verification } => {
             if let Some(user) = resend_verification {
-                joining::mail_verification(&ctx.app, &user).await?;
+                joining::mail_verification(&ctx.app, &user, &ctx.client).await?;
             }
             AppError::InvalidCredentials
         }
@@ -173,8 +157,8 @@ async fn enter(
         // Signed in anew over a live session: the old one ends.
         ctx.app.accounts.end_session(&principal.user_id, &principal.session.id).await?;
     }
-    let draft = match carry.and_then(|carry| open_carried(ctx, &carry)) {
-        Some(carried) => keep(ctx, session, carried).await?,
+    let draft = match carry {
+        Some(sealed) => carried::keep(ctx, &session.user.id, &sealed).await?,
         None => None,
     };
     Ok(signed_in(ctx, session, as_json, draft.or(next).as_deref().unwrap_or("/chat")))
@@ -203,51 +187,14 @@ pub fn signed_in(ctx: &Ctx, session: &NewSession, as_json: bool, path: &str) -> 
 }
 
 /// The sign-in page for a prompt whose session has ended: the prompt waits in it, sealed.
-pub async fn with_prompt(ctx: &Ctx, mut input: Input, dead_session: Option<&SessionToken>) -> Response {
-    let prompt = input.text("prompt");
-    let model = input.optional("model");
-    let chat_id = ctx.path.strip_prefix("/chat/").and_then(|rest| rest.split('/').next()).map(str::to_owned);
-    let user_id = match dead_session {
-        Some(token) => ctx.app.accounts.session_owner(token).await.unwrap_or(None),
-        None => None,
-    };
-    let next = chat_id.as_ref().map(|id| format!("/chat/{id}"));
-    let carried = Carried { user_id, chat_id, prompt, model, at: ctx.app.clock.now() };
-    let sealed = serde_json::to_vec(&carried)
-        .ok()
-        .and_then(|plain| ctx.app.ring.seal(&ctx.app.random, "carried-prompt", &plain).ok());
+pub async fn with_prompt(ctx: &Ctx, input: Input, dead_session: Option<&SessionToken>) -> Response {
+    let (next, carry) = carried::seal(ctx, input, dead_session).await;
     let notice = (
         "warn",
         "Your session has ended".to_owned(),
         "Sign in and your prompt stands in the composer again.".to_owned(),
     );
-    show(ctx, StatusCode::UNAUTHORIZED, Some(notice), "", next, sealed)
-}
-
-fn open_carried(ctx: &Ctx, sealed: &str) -> Option<Carried> {
-    let plain = ctx.app.ring.open("carried-prompt", sealed).ok()?;
-    let carried: Carried = serde_json::from_slice(&plain).ok()?;
-    let age = ctx.app.clock.now() - carried.at;
-    (age <= i64::try_from(CARRY.as_micros()).unwrap_or(i64::MAX)).then_some(carried)
-}
-
-/// Puts the prompt into the person's composer. Gives the page to go to.
-async fn keep(ctx: &Ctx, session: &NewSession, carried: Carried) -> Result<Option<String>, AppError> {
-    if carried.prompt.is_empty() || carried.user_id.as_ref().is_some_and(|id| *id != session.user.id) {
-        return Ok(None);
-    }
-    let chat_id = match &carried.chat_id {
-        Some(id) if chat::chats::exists(&ctx.app.db, &session.user.id, id).await? => Some(id.clone()),
-        // Nobody knows whose it is, and the chat is not this person's.
-        Some(_) if carried.user_id.is_none() => return Ok(None),
-        _ => None,
-    };
-    let draft = chat::drafts::Draft { chat_id: chat_id.clone(), prompt: carried.prompt, model: carried.model };
-    chat::drafts::save(&ctx.app.db, &session.user.id, &draft, ctx.app.clock.now()).await?;
-    Ok(Some(match chat_id {
-        Some(id) => format!("/chat/{id}?draft"),
-        None => "/chat?draft".to_owned(),
-    }))
+    show(ctx, StatusCode::UNAUTHORIZED, Some(notice), "", next, carry)
 }
 
 #[cfg(test)]

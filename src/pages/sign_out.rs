@@ -9,6 +9,9 @@ use crate::http::answer::see_other;
 use crate::http::cookies::{self, Cookie};
 use crate::http::input::Input;
 
+/// Where it is. Without a session it needs no form token: there is nothing to end.
+pub const PATH: &str = "/logout";
+
 /// Ends the session on the server and clears what the browser keeps.
 pub async fn submit(ctx: Ctx, input: Input) -> Result<Response, AppError> {
     input.done()?;

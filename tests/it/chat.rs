@@ -277,7 +277,7 @@ async fn a_second_prompt_waits_for_the_first_answer() {
     app.stub().wait_live(1).await;
     let (status, error, draft, model) =
         refused(&app, &ann, &format!("{chat}/messages"), &[("prompt", "too soon"), ("model", "echo")]).await;
-    assert_eq!((status, draft.as_str(), model.as_str()), (422, "too soon", "echo"));
+    assert_eq!((status, draft.as_str(), model.as_str()), (409, "too soon", "echo"));
     assert!(error.starts_with("An answer is still being written in this chat."), "{error}");
     let csrf = app.csrf(&ann).await;
     let body = json!({ "prompt": "too soon", "model": "echo" });
@@ -318,7 +318,7 @@ async fn prompts_at_once_make_one_answer() {
         statuses.push(task.await.unwrap().status.as_u16());
     }
     statuses.sort_unstable();
-    assert_eq!((statuses[0], statuses[1], statuses[19]), (303, 422, 422), "{statuses:?}");
+    assert_eq!((statuses[0], statuses[1], statuses[19]), (303, 409, 409), "{statuses:?}");
     app.stub().release();
     app.settle().await;
     assert_eq!(messages(&ann.get(&chat).await.body).len(), 4);

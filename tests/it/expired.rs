@@ -174,3 +174,74 @@ async fn sec_83_a_foreign_page_plants_no_prompt() {
         (401, Some("/problems/unauthenticated"))
     );
 }
+
+/// The sign-in page may be overtaken by a sign-in in another tab: its form still hands the prompt over.
+#[tokio::test]
+async fn a_carried_prompt_arrives_after_a_sign_in_in_another_tab() {
+    let app = with_models().await;
+    let ann = browser(&app, "ann").await;
+    let page = too_late(&app, &ann, "/chat", "do not lose me", "echo").await;
+    assert_eq!(page.status, 401);
+    assert_eq!(app.sign_in(&ann, "ann").await.status, 200);
+    let session = ann.cookie("anteroom");
+    let reply = sign_in_there(&ann, &page, "ann", PASSWORD).await;
+    assert_eq!((reply.status.as_u16(), reply.location()), (303, Some("/chat?draft")), "{reply:?}");
+    assert_eq!(ann.cookie("anteroom"), session, "the session of the other tab goes on");
+    assert_eq!(composer(&ann.get("/chat?draft").await.body), "do not lose me");
+    // Someone else who has signed in there does not get it.
+    app.account("ben", "User").await;
+    app.post(&ann, "/logout", &[]).await;
+    app.sign_in(&ann, "ben").await;
+    assert_eq!(sign_in_there(&ann, &page, "ann", PASSWORD).await.location(), Some("/chat"));
+    assert_eq!(composer(&ann.get("/chat?draft").await.body), "");
+    // No other site hands anything over.
+    let foreign = ann.clone().with_header("origin", "https://evil.example");
+    assert_eq!(sign_in_there(&foreign, &page, "ann", PASSWORD).await.status, 403);
+}
+
+/// SEC-83: a form of the session before sends nothing; its prompt is kept for who is signed in now.
+#[tokio::test]
+async fn sec_83_a_prompt_from_a_page_out_of_date_stands_in_the_composer() {
+    let app = with_models().await;
+    let ann = browser(&app, "ann").await;
+    let chat = app.prompt(&ann, "echo", "before").await;
+    app.settle().await;
+    let old = app.csrf(&ann).await;
+    app.post(&ann, "/logout", &[]).await;
+    app.sign_in(&ann, "ann").await;
+    let form = [("csrf_token", old.as_str()), ("prompt", "typed long ago"), ("model", "markdown")];
+    let navigating = ann.clone().with_header("sec-fetch-mode", "navigate");
+    for path in [chat.as_str(), "/chat"] {
+        let to = if path == "/chat" { path.to_owned() } else { format!("{path}/messages") };
+        let reply = navigating.post(&to, &form).await;
+        let there = format!("{path}?draft");
+        assert_eq!((reply.status.as_u16(), reply.location()), (303, Some(there.as_str())), "{reply:?}");
+        let page = ann.get(&there).await.body;
+        assert_eq!((composer(&page).as_str(), models(&page).1.as_str()), ("typed long ago", "markdown"));
+        assert!(text(&page).contains("nothing was sent"), "{page}");
+    }
+    assert_eq!(app.stub().count(), 1);
+    // A script keeps the prompt in its page, so it hears the refusal; so does everybody else.
+    app.post(&ann, "/chat", &[("prompt", "typed long ago"), ("model", "echo")]).await;
+    let evil = ann.clone().with_header("origin", "https://evil.example").with_header("sec-fetch-mode", "navigate");
+    for client in [&ann, &evil] {
+        assert_eq!(client.post("/chat", &form).await.status, 403);
+    }
+    let ben = browser(&app, "ben").await.with_header("sec-fetch-mode", "navigate");
+    assert_eq!(ben.post(&format!("{chat}/messages"), &form).await.status, 403, "it is another's chat");
+    assert_eq!(composer(&ben.get("/chat?draft").await.body), "");
+    assert_eq!(composer(&ann.get("/chat?draft").await.body), "");
+}
+
+/// Another prompt leaves a waiting one alone.
+#[tokio::test]
+async fn a_waiting_prompt_waits_until_it_is_sent() {
+    let app = with_models().await;
+    let ann = browser(&app, "ann").await;
+    let page = too_late(&app, &ann, "/chat", "one\r\ntwo", "echo").await;
+    sign_in_there(&ann, &page, "ann", PASSWORD).await;
+    app.prompt(&ann, "echo", "something else").await;
+    assert_eq!(composer(&ann.get("/chat?draft").await.body).lines().collect::<Vec<_>>(), ["one", "two"]);
+    app.prompt(&ann, "echo", "one\ntwo").await;
+    assert_eq!(composer(&ann.get("/chat?draft").await.body), "");
+}

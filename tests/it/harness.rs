@@ -88,13 +88,14 @@ impl Wishes {
         let clock = Clock::manual(NOW);
         let outside = Outside { clock: clock.clone(), random: Random::os(), demo_pace: Some(Duration::ZERO) };
         let app = App::build(config, outside).await.unwrap_or_else(|error| panic!("{error}"));
+        app.models.sync_config(&app).await.unwrap();
         if models.is_some() {
             app.models.refresh(&app).await;
         }
         let running = jobs::spawn(&app);
         let serving = app.clone();
         tokio::spawn(async move {
-            serve::serve(&serving, listener).await.unwrap();
+            serve::serve(&serving, listener).await;
             running.finish(&serving).await;
         });
         TestApp { app, clock, base, folder, models }

@@ -100,10 +100,10 @@ async fn sec_79_a_session_ends_after_12_idle_hours() {
     let app = TestApp::start().await;
     let client = app.user("ann").await;
     app.clock.advance(12 * HOUR - 1);
-    assert!(is_in(&client).await);
+    assert_eq!(client.get("/settings").await.status, 200);
     app.app.accounts.flush_last_seen().await.unwrap();
     app.clock.advance(12 * HOUR - 1);
-    assert!(is_in(&client).await);
+    assert_eq!(client.get("/settings").await.status, 200);
     app.app.accounts.flush_last_seen().await.unwrap();
     app.clock.advance(12 * HOUR);
     assert!(!is_in(&client).await);
@@ -112,13 +112,29 @@ async fn sec_79_a_session_ends_after_12_idle_hours() {
     assert_eq!(client.cookie("anteroom"), None);
 }
 
+/// SEC-79: what an open page asks by itself is no sign of a person.
+#[tokio::test]
+async fn sec_79_an_open_page_alone_does_not_keep_a_session() {
+    let app = TestApp::start().await;
+    let client = app.user("ann").await;
+    let chat = app.prompt(&client, "demo", "hello").await;
+    app.settle().await;
+    for hour in 0..12 {
+        assert!(is_in(&client).await, "hour {hour}");
+        assert_eq!(client.get(&format!("{chat}/events")).await.status, 200);
+        app.app.accounts.flush_last_seen().await.unwrap();
+        app.clock.advance(HOUR);
+    }
+    assert!(!is_in(&client).await);
+}
+
 /// SEC-79: fourteen days in all, however busy.
 #[tokio::test]
 async fn sec_79_a_session_ends_after_14_days() {
     let app = TestApp::start().await;
     let client = app.user("ann").await;
     for hour in 1..=(14 * 24) {
-        assert!(is_in(&client).await, "hour {hour}");
+        assert_eq!(client.get("/settings").await.status, 200, "hour {hour}");
         app.app.accounts.flush_last_seen().await.unwrap();
         app.clock.advance(HOUR);
     }

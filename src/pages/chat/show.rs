@@ -9,6 +9,7 @@ use chat::{drafts, failure_words};
 
 use crate::error::AppError;
 use crate::guard::{Ctx, Member};
+use crate::http::answer::with_wait;
 use crate::view::Choice;
 use crate::view::chat::{Answer, ChatLink, ChatPage, Composer, Message, Problem, Prompt, Rail, State, Versions};
 use crate::view::format;
@@ -72,16 +73,23 @@ pub async fn page(ctx: Ctx, member: Member, Path(id): Path<String>) -> Result<Re
     show_thread(&ctx, &member, thread, query.older.as_ref(), typed, StatusCode::OK).await
 }
 
-/// The page again with a refused prompt and the reason.
-pub async fn again(ctx: &Ctx, member: &Member, chat: Option<&str>, typed: Typed) -> Result<Response, AppError> {
-    let status = StatusCode::UNPROCESSABLE_ENTITY;
-    match chat {
+/// The page again with a refused prompt and the reason, by the status of `error`.
+pub async fn again(
+    ctx: &Ctx,
+    member: &Member,
+    chat: Option<&str>,
+    typed: Typed,
+    error: &AppError,
+) -> Result<Response, AppError> {
+    let status = error.problem().status;
+    let page = match chat {
         None => show_new(ctx, member, None, typed, status).await,
         Some(id) => {
             let thread = ctx.app.engine.thread(&member.user_id, id, MESSAGES, None).await?;
             show_thread(ctx, member, thread.ok_or(AppError::NotFound)?, None, typed, status).await
         }
-    }
+    };
+    page.map(|page| with_wait(page, error))
 }
 
 async fn waiting(ctx: &Ctx, member: &Member, query: &Query) -> Result<Typed, AppError> {
