@@ -1,6 +1,6 @@
 //! What can go wrong with the database.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A failed statement or transaction.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum DbError {
     /// A stored value is not what the code expects there.
     #[error("unexpected value in {column}: {problem}")]
     Corrupt { column: String, problem: String },
+    /// The file of the database is damaged.
+    #[error("the database file is damaged ({0}); restore it from a backup")]
+    Damaged(String),
     #[error("database: {0}")]
     Other(String),
 }
@@ -43,6 +46,7 @@ impl From<rusqlite::Error> for DbError {
                     | (_, rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY) => Self::Unique(text),
                     (_, rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY) => Self::ForeignKey(text),
                     (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Self::Busy(text),
+                    (ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase, _) => Self::Damaged(text),
                     _ => Self::Other(text),
                 }
             }
@@ -104,4 +108,14 @@ pub enum OpenError {
     Migration { name: &'static str, problem: String, snapshot: Option<PathBuf> },
     #[error("the database did not answer: {0}")]
     Db(#[from] DbError),
+}
+
+impl OpenError {
+    /// An error met in the file at `path`: damage is told as such, wherever it is first met.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        match self {
+            Self::Db(DbError::Damaged(_)) => Self::Damaged { path: path.to_owned() },
+            other => other,
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::{Backend, Db, DbError, Engine, OpenError};
+use super::{Backend, Db, DbError, Engine, OpenError, Tx, sqlite};
 use crate::{Micros, args, sql};
 
 /// One step of the schema.
@@ -31,16 +31,13 @@ pub fn migrations() -> &'static [Migration] {
 
 pub(super) async fn run(db: &Db, now: Micros) -> Result<(), OpenError> {
     let mut tx = db.begin().await.map_err(|error| first_write(db, error))?;
+    take_turns(&mut tx, db.engine()).await?;
     tx.batch(Cow::Borrowed(
         "CREATE TABLE IF NOT EXISTS schema_migrations \
          (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)",
     ))
     .await
     .map_err(|error| first_write(db, error))?;
-    if db.engine() == Engine::Postgres {
-        // Two replicas that start at once take turns.
-        tx.batch(Cow::Borrowed("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")).await?;
-    }
     let found: i64 = tx
         .one(sql!("SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_migrations"), &[])
         .await?
@@ -60,9 +57,7 @@ pub(super) async fn run(db: &Db, now: Micros) -> Result<(), OpenError> {
     }
     let snapshot = if found > 0 { snapshot(db, found).await? } else { None };
     let mut tx = db.begin().await?;
-    if db.engine() == Engine::Postgres {
-        tx.batch(Cow::Borrowed("LOCK TABLE schema_migrations IN ACCESS EXCLUSIVE MODE")).await?;
-    }
+    take_turns(&mut tx, db.engine()).await?;
     let found: i64 = tx
         .one(sql!("SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_migrations"), &[])
         .await?
@@ -88,9 +83,24 @@ pub(super) async fn run(db: &Db, now: Micros) -> Result<(), OpenError> {
     })
 }
 
+/// Replicas that start at once take turns, from the first statement on: on PostgreSQL even
+/// `CREATE TABLE IF NOT EXISTS` fails where two run it at once. It also says in a notice that the
+/// table is there, at each start, which nobody needs to read.
+async fn take_turns(tx: &mut Tx, engine: Engine) -> Result<(), DbError> {
+    if engine == Engine::Postgres {
+        // The number is "anteroom" in ASCII.
+        tx.batch(Cow::Borrowed(
+            "SET LOCAL client_min_messages = warning; SELECT pg_advisory_xact_lock(7020676848177606509)",
+        ))
+        .await?;
+    }
+    Ok(())
+}
+
 /// The first write shows whether the file may be written at all.
 fn first_write(db: &Db, error: DbError) -> OpenError {
     match &*db.0 {
+        Backend::Sqlite(_) if matches!(error, DbError::Damaged(_)) => OpenError::Db(error),
         Backend::Sqlite(sqlite) => {
             OpenError::Sqlite { path: sqlite.path().to_owned(), problem: error.to_string() }
         }
@@ -110,6 +120,7 @@ async fn snapshot(db: &Db, version: i64) -> Result<Option<std::path::PathBuf>, O
         if target.exists() {
             std::fs::remove_file(&target).map_err(|e| DbError::Other(e.to_string()))?;
         }
+        sqlite::create_private(&target).map_err(|e| DbError::Other(e.to_string()))?;
         let connection = rusqlite::Connection::open(source)?;
         connection.execute("VACUUM INTO $1", [target.to_string_lossy()])?;
         Ok(())
@@ -152,6 +163,7 @@ fn for_engine(text: &str, engine: Engine) -> String {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test panics to fail")]
 mod tests {
     use super::*;
 
@@ -170,5 +182,28 @@ mod tests {
         assert_eq!(sqlite, "CREATE TABLE a (id TEXT);\nSELECT 1;\nSELECT 2;\n");
         let postgres = for_engine(text, Engine::Postgres);
         assert_eq!(postgres, "CREATE TABLE a (id TEXT COLLATE \"C\");\nCREATE FUNCTION f(x TEXT) …;\nSELECT 2;\n");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_database_what_lies_beside_it_and_a_snapshot_are_for_the_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("anteroom-base-private-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let location = crate::db::Location::Sqlite(folder.join("anteroom.db"));
+        let db = Db::open(&location, 1).await.unwrap();
+        let snapshot = snapshot(&db, 1).await.unwrap().unwrap();
+        assert!(std::fs::metadata(&snapshot).unwrap().len() > 4096, "it holds the data");
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+            names.push(name);
+        }
+        names.sort();
+        assert_eq!(names, ["anteroom.db", "anteroom.db-shm", "anteroom.db-wal", "anteroom.db.before-2"]);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

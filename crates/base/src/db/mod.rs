@@ -74,8 +74,13 @@ impl Db {
     /// Every [`OpenError`] is one line that an operator can act on.
     pub async fn open(location: &Location, now: crate::Micros) -> Result<Self, OpenError> {
         let db = Self::connect(location).await?;
-        migrate::run(&db, now).await?;
-        Ok(db)
+        match migrate::run(&db, now).await {
+            Ok(()) => Ok(db),
+            Err(error) => Err(match &*db.0 {
+                Backend::Sqlite(sqlite) => error.in_file(sqlite.path()),
+                Backend::Postgres(_) => error,
+            }),
+        }
     }
 
     /// Opens the database as it is. Most callers want [`Db::open`].

@@ -43,7 +43,8 @@ impl Watch {
     pub(super) fn finish(self, rows: Result<usize, &DbError>) {
         let micros = CLOCK.monotonic() - self.start;
         match rows {
-            Err(error) if !matches!(error, DbError::Unique(_)) => {
+            // What is taken and what is damaged is told by whoever asked.
+            Err(error) if !matches!(error, DbError::Unique(_) | DbError::Damaged(_)) => {
                 tracing::warn!(db.statement = self.sql.0, db.micros = micros, db.error = %error, "statement failed");
             }
             _ if micros > SLOW => {
