@@ -198,11 +198,6 @@ fn bind(statement: &mut CachedStatement<'_>, args: &[Arg<'_>]) -> Result<(), DbE
     Ok(())
 }
 
-fn open_writer(path: &Path) -> Result<Connection, rusqlite::Error> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // What is acknowledged is on disk.
 /// Makes the file for its owner alone, if it is not there; what SQLite puts beside a database
 /// has the database's mode.
 pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
@@ -213,9 +208,14 @@ pub(super) fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
-    connection.pragma_update(None, "synchronous", "FULL")?;
+fn open_writer(path: &Path) -> Result<Connection, rusqlite::Error> {
     // Where this fails, SQLite says why in the next line.
     let _ = create_private(path);
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // What is acknowledged is on disk.
+    connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.set_prepared_statement_cache_capacity(256);
