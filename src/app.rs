@@ -108,7 +108,9 @@ fn create_folder(folder: &Path) -> io::Result<()> {
 }
 
 impl App {
-    /// Opens the database and builds everything on it. Nothing listens and no job runs yet.
+    /// Opens the database and builds everything on it. Nothing listens and no job runs yet, and the
+    /// catalog of models stays as it is: only the server makes it follow its configuration, for a
+    /// command may run with another one beside it.
     pub async fn build(config: Config, outside: Outside) -> Result<Self, StartError> {
         let Outside { clock, random, demo_pace } = outside;
         let folder = &config.server.data_dir;
@@ -155,7 +157,7 @@ impl App {
             mailer,
         }));
         app.refresh_site();
-        app.models.sync_config(&app).await.map_err(|error| StartError::Other(error.to_string()))?;
+        app.models.reload(&app).await.map_err(|error| StartError::Other(error.to_string()))?;
         Ok(app)
     }
 
@@ -200,6 +202,15 @@ impl App {
     /// Whether nobody is Admin yet.
     pub fn setup_is_open(&self) -> bool {
         self.setup_open.load(Ordering::Relaxed)
+    }
+
+    /// Looks again, as long as nobody was Admin when last seen: the command line or another replica
+    /// may have made the first one.
+    pub async fn refresh_setup(&self) -> Result<(), base::DbError> {
+        if self.setup_is_open() && !self.accounts.setup_needed().await? {
+            self.setup_done();
+        }
+        Ok(())
     }
 
     /// The first Admin is there.
