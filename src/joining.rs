@@ -3,7 +3,7 @@
 //! An account, its role, its Welcome Chat and its mails are one transaction: all of it or nothing.
 
 use accounts::{
-    Busy, Checked, Client, Created, FirstFactor, Limit, NewAccount, Pending, Prepared, Purpose, SetUpError,
+    Busy, CheckError, Checked, Client, Created, FirstFactor, Limit, NewAccount, Pending, Prepared, Purpose, SetUpError,
     SignUpError, ThrottleError, User,
 };
 use base::{DbError, Tx};
@@ -41,14 +41,13 @@ pub async fn sign_up(app: &App, new: &NewAccount, client: &Client) -> Result<Joi
     if !settings.sign_up.is_open() {
         return Err(AppError::Refused("Sign-up is closed here. Ask an Admin for an account.".into()));
     }
-    let checked = app.accounts.check_sign_up(new.clone()).await.map_err(fields)?;
-    app.accounts.throttle(Limit::SignUpIp, &client.key()).await.map_err(|error| match error {
-        ThrottleError::Limited(limited) => AppError::RateLimited(limited.retry_after_secs.unsigned_abs()),
-        ThrottleError::Db(error) => error.into(),
-    })?;
+    // Past the limit nothing is worked out for anybody; only a form without errors counts.
+    app.accounts.check_limit(Limit::SignUpIp, &client.key()).await.map_err(limited)?;
+    let checked = app.accounts.check_sign_up(new.clone()).await.map_err(unfit)?;
+    app.accounts.throttle(Limit::SignUpIp, &client.key()).await.map_err(limited)?;
     let prepared = prepare(app, checked).await?;
     if settings.sign_up.verification_required {
-        return pending(app, &prepared).await;
+        return pending(app, &prepared, client).await;
     }
     let mut tx = app.db.begin().await?;
     let created =
@@ -60,24 +59,22 @@ pub async fn sign_up(app: &App, new: &NewAccount, client: &Client) -> Result<Joi
 }
 
 /// A sign-up that counts only once its mail was opened.
-async fn pending(app: &App, prepared: &Prepared) -> Result<Joined, AppError> {
+async fn pending(app: &App, prepared: &Prepared, client: &Client) -> Result<Joined, AppError> {
     let site = app.site();
     let mut tx = app.db.begin().await?;
-    match app.accounts.insert_pending(&mut tx, prepared).await.map_err(refused)? {
-        Pending::Created { user, verify_token } => {
-            if may_mail(app, &mut tx, &user).await? {
+    let may_mail = may_mail(app, &mut tx, prepared.email.as_str(), client).await?;
+    let pending = app.accounts.insert_pending(&mut tx, prepared, may_mail).await.map_err(refused)?;
+    if may_mail {
+        let mail = match &pending {
+            Pending::Created { user, verify_token } => {
                 let link = app.link(&format!("/verify-email/{verify_token}"));
-                let mail = app.mailer.verify_email(&site.name, &user.email, &user.first_name, &link);
-                app.accounts.queue_mail(&mut tx, &mail).await?;
+                app.mailer.verify_email(&site.name, &user.email, &user.first_name, &link)
             }
-        }
-        Pending::EmailTaken { owner } => {
-            if may_mail(app, &mut tx, &owner).await? {
-                let mail =
-                    app.mailer.already_registered(&site.name, &owner.email, &owner.first_name, &app.link("/login"));
-                app.accounts.queue_mail(&mut tx, &mail).await?;
+            Pending::EmailTaken { owner } => {
+                app.mailer.already_registered(&site.name, &owner.email, &owner.first_name, &app.link("/login"))
             }
-        }
+        };
+        app.accounts.queue_mail(&mut tx, &mail).await?;
     }
     tx.commit().await?;
     app.outbox.notify_one();
@@ -85,9 +82,9 @@ async fn pending(app: &App, prepared: &Prepared) -> Result<Joined, AppError> {
 }
 
 /// Sends the link to confirm an address again, once an hour at most.
-pub async fn mail_verification(app: &App, user: &User) -> Result<(), AppError> {
+pub async fn mail_verification(app: &App, user: &User, client: &Client) -> Result<(), AppError> {
     let mut tx = app.db.begin().await?;
-    if may_mail(app, &mut tx, user).await? {
+    if may_mail(app, &mut tx, &user.email, client).await? {
         let token = app.accounts.renew_verification(&mut tx, user).await?;
         let link = app.link(&format!("/verify-email/{token}"));
         let mail = app.mailer.verify_email(&app.site().name, &user.email, &user.first_name, &link);
@@ -98,21 +95,27 @@ pub async fn mail_verification(app: &App, user: &User) -> Result<(), AppError> {
     Ok(())
 }
 
-/// One mail an hour to an address (SEC-101).
-async fn may_mail(app: &App, tx: &mut Tx, user: &User) -> Result<bool, AppError> {
-    match app.accounts.throttle_in(tx, Limit::VerifyMail, &user.email).await {
-        Ok(()) => Ok(true),
-        Err(ThrottleError::Limited(_)) => Ok(false),
-        Err(ThrottleError::Db(error)) => Err(error.into()),
+/// One mail an hour to an address, for each network that asks, and a few in all (SEC-101).
+async fn may_mail(app: &App, tx: &mut Tx, address: &str, client: &Client) -> Result<bool, AppError> {
+    let from = format!("{address} from {}", client.key());
+    for (limit, subject) in [(Limit::VerifyMail, &*from), (Limit::VerifyMailTotal, address)] {
+        match app.accounts.throttle_in(tx, limit, subject).await {
+            Ok(()) => {}
+            Err(ThrottleError::Limited(_)) => return Ok(false),
+            Err(ThrottleError::Db(error)) => return Err(error.into()),
+        }
     }
+    Ok(true)
 }
 
-/// Uses a verification link up: the account is a full one from then on, with its Welcome Chat.
+/// Uses a verification link up: a sign-up is a full account from then on, with its Welcome Chat.
 /// `false` for a link that does not work (any more).
 pub async fn verify_email(app: &App, token: &str) -> Result<bool, AppError> {
     let mut tx = app.db.begin().await?;
-    let Some(user) = app.accounts.verify_email(&mut tx, token).await? else { return Ok(false) };
-    welcome(app, &mut tx, &user).await?;
+    let Some(confirmed) = app.accounts.verify_email(&mut tx, token).await? else { return Ok(false) };
+    if confirmed.was_pending {
+        welcome(app, &mut tx, &confirmed.user).await?;
+    }
     tx.commit().await?;
     app.outbox.notify_one();
     Ok(true)
@@ -126,7 +129,7 @@ pub async fn set_up(app: &App, new: &NewAccount, token: &str) -> Result<FirstFac
     if app.accounts.peek_token(Purpose::SetUp, token).await?.is_none() {
         return Err(AppError::NotFound);
     }
-    let checked = app.accounts.check_new(new.clone()).await.map_err(fields)?;
+    let checked = app.accounts.check_new(new.clone()).await.map_err(unfit)?;
     let prepared = prepare(app, checked).await?;
     let mut tx = app.db.begin().await?;
     let created = match app.accounts.set_up(&mut tx, token, &prepared).await {
@@ -144,7 +147,7 @@ pub async fn set_up(app: &App, new: &NewAccount, token: &str) -> Result<FirstFac
 
 /// An account made by an operator (command line): its e-mail counts as verified, no mail is sent.
 pub async fn create(app: &App, new: &NewAccount, role: &str) -> Result<User, AppError> {
-    let checked = app.accounts.check_new(new.clone()).await.map_err(fields)?;
+    let checked = app.accounts.check_new(new.clone()).await.map_err(unfit)?;
     let prepared = prepare(app, checked).await?;
     let mut tx = app.db.begin().await?;
     let created = app.accounts.insert_account(&mut tx, &prepared, role, true, None).await.map_err(refused)?;
@@ -154,7 +157,7 @@ pub async fn create(app: &App, new: &NewAccount, role: &str) -> Result<User, App
 }
 
 async fn prepare(app: &App, checked: Checked) -> Result<Prepared, AppError> {
-    app.accounts.prepare_new(checked).await.map_err(|_| AppError::Busy(Busy::RETRY_AFTER_SECS.unsigned_abs()))
+    app.accounts.prepare_new(checked).await.map_err(|_| busy())
 }
 
 /// What everybody finds on their first day.
@@ -177,8 +180,22 @@ async fn first_chat(app: &App, tx: &mut Tx, user: &User) -> Result<(), DbError> 
     Ok(())
 }
 
-fn fields(errors: accounts::FieldErrors) -> AppError {
-    AppError::Validation(by_field(errors))
+fn limited(error: ThrottleError) -> AppError {
+    match error {
+        ThrottleError::Limited(limited) => AppError::RateLimited(limited.retry_after_secs.unsigned_abs()),
+        ThrottleError::Db(error) => error.into(),
+    }
+}
+
+fn unfit(error: CheckError) -> AppError {
+    match error {
+        CheckError::Fields(errors) => AppError::Validation(by_field(errors)),
+        CheckError::Busy(_) => busy(),
+    }
+}
+
+fn busy() -> AppError {
+    AppError::Busy(Busy::RETRY_AFTER_SECS.unsigned_abs())
 }
 
 fn by_field(errors: accounts::FieldErrors) -> FieldErrors {

@@ -15,6 +15,9 @@ section! {
         sign_up_ip: u32 = 5,
         /// Mails an hour to one address, for confirming it (SEC-101).
         verify_mail: u32 = 1,
+        /// The same from all networks together: a stranger who types an address does not use up
+        /// its owner's mail.
+        verify_mail_total: u32 = 5,
         /// Mails an hour to one address, for a new password (SEC-66).
         reset_mail: u32 = 3,
         /// Requests a minute for a new password from one address (SEC-66).
@@ -23,13 +26,14 @@ section! {
 }
 
 impl Limits {
-    /// Every limit with the number in force.
-    pub fn all(&self) -> [(Limit, u32); 6] {
+    /// Every limit of how often, with the number in force.
+    pub fn all(&self) -> [(Limit, u32); 7] {
         [
             (Limit::SignInAccountIp, self.sign_in_account_ip),
             (Limit::SignInIp, self.sign_in_ip),
             (Limit::SignUpIp, self.sign_up_ip),
             (Limit::VerifyMail, self.verify_mail),
+            (Limit::VerifyMailTotal, self.verify_mail_total),
             (Limit::ResetMail, self.reset_mail),
             (Limit::ResetIp, self.reset_ip),
         ]

@@ -308,6 +308,8 @@ async fn sec_101_five_sign_ups_an_hour_from_one_address() {
     let reply = post(&app, &new("bob")).await;
     assert_eq!((reply.status.as_u16(), reply.json()["type"].as_str()), (429, Some("/problems/rate-limited")));
     assert_eq!(reply.header("retry-after"), Some("3600"));
+    // Past it a form is not even looked at.
+    assert_eq!(post(&app, &json!({})).await.status, 429);
     let page = post_form(&app, &new("bob")).await;
     assert_eq!((page.status.as_u16(), page.header("retry-after")), (429, Some("3600")));
     assert_eq!(parts::http::field(&page.body, "username").as_deref(), Some("bob"));

@@ -241,3 +241,66 @@ async fn a_stranger_cannot_put_words_into_the_mail() {
     assert!(!mails[0].data.contains("evil.example") && !mails[0].data.contains(PASSWORD));
     assert_eq!(mails[0].header("To").as_deref(), Some("victim@example.org"));
 }
+
+/// SEC-11, SEC-101: who signed up first with an address that is not theirs keeps neither the address nor the mail
+/// from its owner.
+#[tokio::test]
+async fn sec_11_a_squatter_does_not_keep_the_owner_out() {
+    let app = Wishes::unlimited()
+        .set("ANTEROOM_SIGN_UP__VERIFICATION_REQUIRED", "true")
+        .set("ANTEROOM_SERVER__TRUSTED_PROXIES", "127.0.0.1/32")
+        .start()
+        .await;
+    let sign_up = async |ip: &str, username: &str| {
+        let client = app.anon().with_header("x-forwarded-for", ip);
+        client.post_json("/signup", None, &new(username, "ann@example.org")).await
+    };
+    let mails = async |kind: &str| app.mails_to(kind, "ann@example.org").await.len();
+    let stranger = sign_up("203.0.113.9", "squatter").await;
+    assert_eq!((stranger.status.as_u16(), mails("verify_email").await), (201, 1));
+    // Once more from there: no mail, and the first link stays good.
+    let first = link(&app, "ann@example.org").await;
+    sign_up("203.0.113.9", "squatter2").await;
+    assert_eq!(mails("verify_email").await, 1);
+    assert_eq!(app.anon().get(&first).await.status, 200);
+
+    let owner = sign_up("198.51.100.7", "ann").await;
+    assert_eq!((owner.status, &owner.body), (stranger.status, &stranger.body));
+    assert_eq!((mails("verify_email").await, mails("already_registered").await), (2, 0));
+    assert_eq!(app.anon().get(&first).await.status, 404, "the stranger's link is void");
+    let path = link(&app, "ann@example.org").await;
+    assert_eq!(confirm(&app.anon(), &path).await.status, 303);
+    assert_eq!(app.sign_in(&app.anon(), "ann").await.status, 200);
+    assert_eq!(app.sign_in(&app.anon(), "squatter").await.status, 401);
+    // From the fourth network on there have been enough mails for an hour.
+    for n in 1..=5 {
+        sign_up(&format!("192.0.2.{n}"), &format!("late{n}")).await;
+    }
+    assert_eq!(mails("already_registered").await, 3);
+}
+
+/// An address confirmed later brings no second Welcome Chat and no second welcome.
+#[tokio::test]
+async fn who_was_welcomed_is_not_welcomed_again_on_confirming() {
+    let app = Wishes::unlimited().start().await;
+    let root = app.admin().await;
+    assert!(sign_up(&app, "ann", "ann@example.org").await.json()["user"].is_object());
+    let fields = [("mode", "open"), ("allowed_domains", ""), ("verification_required", "on")];
+    assert_eq!(app.post(&root, "/admin/settings/sign-up", &fields).await.status, 303);
+    let client = app.anon();
+    assert_eq!(app.sign_in(&client, "ann").await.status, 401);
+    let path = link(&app, "ann@example.org").await;
+    assert_eq!(confirm(&client, &path).await.status, 303);
+    assert_eq!(app.sign_in(&client, "ann").await.status, 200);
+    assert_eq!(app.mails_to("welcome", "ann@example.org").await.len(), 1);
+    let chats: Option<i64> = app
+        .app
+        .db
+        .one(
+            base::sql!("SELECT COUNT(*) FROM chats c JOIN users u ON u.id = c.user_id WHERE u.username = $1"),
+            base::args!["ann"],
+        )
+        .await
+        .unwrap();
+    assert_eq!(chats, Some(1));
+}

@@ -40,10 +40,10 @@ pub use permission::{Permission, Permissions};
 pub use principal::{Principal, SessionInfo};
 pub use sessions::{Ended, NewSession, SessionRow};
 pub use settings::{General, Settings, SignUp, SignUpMode};
-pub use sign_in::Refused;
-pub use sign_up::{Checked, Created, FieldErrors, NewAccount, Pending, Prepared, SignUpError};
+pub use sign_in::{Lock, Refused};
+pub use sign_up::{CheckError, Checked, Created, FieldErrors, NewAccount, Pending, Prepared, SignUpError};
 pub use throttle::{Client, Limit, Limited, Limits, Rate, ThrottleError};
-pub use tokens::{Purpose, SetUpError, TokenInfo};
+pub use tokens::{Confirmed, Purpose, SetUpError, TokenInfo};
 pub use user::{ROLE_ADMIN, ROLE_USER, User};
 
 /// What the configuration decides.

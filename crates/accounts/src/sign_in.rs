@@ -96,12 +96,28 @@ impl Account {
     }
 }
 
-/// Until when an account with this history waits, if it does.
-fn lock_state(failures: i64, locked_until: Option<Micros>, now: Micros) -> Option<Micros> {
+/// How long failed sign-ins keep an account locked (SEC-28).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    Until(Micros),
+    /// Until an Admin or the operator unlocks it.
+    Lasting,
+}
+
+/// The lock of an account with this history, if it has one.
+pub(crate) fn lock(failures: i64, locked_until: Option<Micros>, now: Micros) -> Option<Lock> {
     if failures >= FAILURES_TO_RECOVERY {
-        return Some(now + LONGEST_LOCK);
+        return Some(Lock::Lasting);
     }
-    locked_until.filter(|until| *until > now)
+    locked_until.filter(|until| *until > now).map(Lock::Until)
+}
+
+/// Until when whoever tries again is told to wait. How far a lasting lock goes is not told.
+fn lock_state(failures: i64, locked_until: Option<Micros>, now: Micros) -> Option<Micros> {
+    lock(failures, locked_until, now).map(|lock| match lock {
+        Lock::Until(until) => until,
+        Lock::Lasting => now + LONGEST_LOCK,
+    })
 }
 
 /// How long the failure that makes it `failures` in a row locks: 15 minutes at the tenth, 30 at

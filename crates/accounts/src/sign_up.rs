@@ -14,10 +14,13 @@ use crate::identifier::{Email, Username};
 use crate::password::{Busy, Context};
 use crate::tokens::Purpose;
 use crate::user::{ROLE_USER, User};
+use crate::words::cut;
 
 /// How long an unconfirmed sign-up stands (SEC-11), in microseconds.
 pub const PENDING_LIFETIME: Micros = 72 * HOUR;
 const NAME_MAX: usize = 80;
+/// So much of each field a password is held against, in code points: as long as an address may be.
+const CONTEXT_MAX: usize = 254;
 
 /// The sign-up form as it was sent.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -97,6 +100,15 @@ pub enum Pending {
     EmailTaken { owner: User },
 }
 
+/// Why a form was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error("some fields are wrong")]
+    Fields(FieldErrors),
+    #[error(transparent)]
+    Busy(#[from] Busy),
+}
+
 /// Why no account was made.
 #[derive(Debug, thiserror::Error)]
 pub enum SignUpError {
@@ -110,59 +122,70 @@ pub enum SignUpError {
 
 impl Accounts {
     /// Checks every field, and gives all errors at once.
-    pub async fn check_new(&self, new: NewAccount) -> Result<Checked, FieldErrors> {
+    pub async fn check_new(&self, new: NewAccount) -> Result<Checked, CheckError> {
+        self.check(new, |_| None).await
+    }
+
+    /// [`Accounts::check_new`] for someone who signs up on their own: their mail domain must be
+    /// allowed too. Whether sign-up is open is the caller's to check.
+    pub async fn check_sign_up(&self, new: NewAccount) -> Result<Checked, CheckError> {
+        let settings = self.settings();
+        let domain = |email: &Email| {
+            (!settings.sign_up.allows(email)).then(|| {
+                format!(
+                    "Only addresses of {} may sign up here. Use one of these, or ask an Admin.",
+                    settings.sign_up.allowed_domains.join(", ")
+                )
+            })
+        };
+        self.check(new, domain).await
+    }
+
+    /// `refused` says what is wrong with a well-formed address.
+    async fn check(
+        &self,
+        new: NewAccount,
+        refused: impl Fn(&Email) -> Option<String>,
+    ) -> Result<Checked, CheckError> {
         let mut errors = FieldErrors::default();
         let first_name = name(&new.first_name, "first name").map_err(|words| errors.add("first_name", words));
         let last_name = name(&new.last_name, "last name").map_err(|words| errors.add("last_name", words));
         let username = Username::parse(&new.username).map_err(|error| errors.add("username", error));
         let email = Email::parse(&new.email).map_err(|error| errors.add("email", error));
-        if let Err(words) = self.check_password(&new).await {
+        if let Some(words) = email.as_ref().ok().and_then(refused) {
+            errors.add("email", words);
+        }
+        if let Err(words) = self.check_password(&new).await? {
             errors.add("password", words);
         }
         match (first_name, last_name, username, email, errors.is_empty()) {
             (Ok(first_name), Ok(last_name), Ok(username), Ok(email), true) => {
                 Ok(Checked { first_name, last_name, username, email, password: new.password })
             }
-            _ => Err(errors),
+            _ => Err(CheckError::Fields(errors)),
         }
     }
 
-    /// [`Accounts::check_new`] for someone who signs up on their own: their mail domain must be
-    /// allowed too. Whether sign-up is open is the caller's to check.
-    pub async fn check_sign_up(&self, new: NewAccount) -> Result<Checked, FieldErrors> {
-        let email = Email::parse(&new.email);
-        let checked = self.check_new(new).await;
-        let settings = self.settings();
-        match email {
-            Ok(email) if !settings.sign_up.allows(&email) => {
-                let mut errors = checked.err().unwrap_or_default();
-                errors.add(
-                    "email",
-                    format!(
-                        "Only addresses of {} may sign up here. Use one of these, or ask an Admin.",
-                        settings.sign_up.allowed_domains.join(", ")
-                    ),
-                );
-                Err(errors)
-            }
-            _ => checked,
-        }
-    }
-
-    /// Checks a new password on the blocking pool; the error is for the form's field.
-    async fn check_password(&self, new: &NewAccount) -> Result<(), String> {
+    /// Checks a new password where passwords are hashed, for the estimate takes its time (SEC-19);
+    /// the inner error is for the form's field.
+    async fn check_password(&self, new: &NewAccount) -> Result<Result<(), String>, Busy> {
         let (policy, new, settings) = (self.policy.clone(), new.clone(), self.settings());
-        let checked = tokio::task::spawn_blocking(move || {
-            let context = Context {
-                username: new.username.trim(),
-                email: new.email.trim(),
-                first_name: new.first_name.trim(),
-                last_name: new.last_name.trim(),
-                site_name: &settings.general.site_name,
-            };
-            policy.check(&new.password, &context)
-        });
-        checked.await.unwrap_or_else(|_| Err("The password could not be checked. Try again.".into()))
+        self.hasher
+            .run(move || {
+                // The other fields may be wrong, and then of any length.
+                let word = |text: &'_ str| cut(text.trim(), CONTEXT_MAX).to_owned();
+                policy.check(
+                    &new.password,
+                    &Context {
+                        username: &word(&new.username),
+                        email: &word(&new.email),
+                        first_name: &word(&new.first_name),
+                        last_name: &word(&new.last_name),
+                        site_name: &settings.general.site_name,
+                    },
+                )
+            })
+            .await
     }
 
     /// Hashes the password. No transaction may be open (it takes tens of milliseconds).
@@ -253,30 +276,52 @@ impl Accounts {
         Ok(Created { first_factor: FirstFactor::new_password(&user.id), user })
     }
 
-    /// Inserts a sign-up that waits for its confirmation. The caller queues the mail in the same
-    /// transaction (to the new person, or to the owner of the taken address) and commits.
+    /// Inserts a sign-up that waits for its confirmation. With `replace` (where a mail may go out)
+    /// one that waits for the same address already goes, with its link and its name: nobody has
+    /// shown that the address is theirs, so nobody keeps it from the next. The caller queues the
+    /// mail in the same transaction (to the new person, or to the owner of the taken address) and
+    /// commits.
     ///
     /// # Errors
-    /// A taken username is told; a taken address is not.
-    pub async fn insert_pending(&self, tx: &mut Tx, prepared: &Prepared) -> Result<Pending, SignUpError> {
+    /// A taken username is told; a taken address is not. After an error, roll back.
+    pub async fn insert_pending(
+        &self,
+        tx: &mut Tx,
+        prepared: &Prepared,
+        replace: bool,
+    ) -> Result<Pending, SignUpError> {
         let expires = self.clock.now() + PENDING_LIFETIME;
-        match self.insert_account(tx, prepared, ROLE_USER, false, Some(expires)).await {
-            Ok(Created { user, .. }) => {
-                let verify_token =
-                    self.create_token(tx, Purpose::VerifyEmail, Some(&user.id), Some(&user.email)).await?;
-                Ok(Pending::Created { user, verify_token })
+        // A second time, where another sign-up for the address came in between.
+        for _ in 0..2 {
+            if replace {
+                tx.run(
+                    sql!("DELETE FROM users WHERE email_canonical = $1 AND expires_at IS NOT NULL"),
+                    args![prepared.email.as_str()],
+                )
+                .await?;
             }
-            Err(SignUpError::Taken(errors)) => {
-                if let Some(words) = errors.get("username") {
-                    return Err(SignUpError::Taken(FieldErrors::of("username", words)));
+            let errors = match self.insert_account(tx, prepared, ROLE_USER, false, Some(expires)).await {
+                Ok(Created { user, .. }) => {
+                    let verify_token =
+                        self.create_token(tx, Purpose::VerifyEmail, Some(&user.id), Some(&user.email)).await?;
+                    return Ok(Pending::Created { user, verify_token });
                 }
-                let owner = self.owner_of(tx, prepared.email.as_str()).await?;
-                let owner = owner.ok_or_else(|| DbError::Busy("an account changed at this moment".into()))?;
-                self.reserve_username(tx, prepared, expires).await?;
-                Ok(Pending::EmailTaken { owner })
+                Err(SignUpError::Taken(errors)) => errors,
+                Err(other) => return Err(other),
+            };
+            let owner = self.owner_of(tx, prepared.email.as_str()).await?;
+            if replace && owner.as_ref().is_some_and(User::is_pending) {
+                continue;
             }
-            Err(other) => Err(other),
+            if let Some(words) = errors.get("username") {
+                return Err(SignUpError::Taken(FieldErrors::of("username", words)));
+            }
+            if let Some(owner) = owner {
+                self.reserve_username(tx, prepared, expires).await?;
+                return Ok(Pending::EmailTaken { owner });
+            }
         }
+        Err(DbError::Busy("an account changed at this moment".into()).into())
     }
 
     /// A new confirmation link for an unconfirmed account; earlier ones are void.

@@ -99,7 +99,7 @@ mod tests {
         let ann = t.person("ann").await;
         let prepared = t.prepared("ben").await;
         let mut tx = t.db.begin().await.unwrap();
-        t.insert_pending(&mut tx, &prepared).await.unwrap();
+        t.insert_pending(&mut tx, &prepared, true).await.unwrap();
         tx.commit().await.unwrap();
         t.session("ann").await;
         assert_eq!(t.sweep().await.unwrap(), Swept::default());

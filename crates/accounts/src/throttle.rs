@@ -54,9 +54,13 @@ limits! {
     /// Sign-ups from one address (SEC-101).
     SignUpIp "sign_up_ip" 5 per HOUR,
         "Too many accounts were made from your network. Try again in an hour.";
-    /// Mails about signing up to one address (SEC-101).
+    /// Mails about signing up to one address, asked for from one network (SEC-101).
     VerifyMail "verify_mail" 1 per HOUR,
         "A mail was sent to this address less than an hour ago. Look into your inbox and the spam folder.";
+    /// The same from all networks together: more than one, so that a stranger who types an address
+    /// does not keep its owner's mail away; few, so that nobody's inbox is filled.
+    VerifyMailTotal "verify_mail_total" 5 per HOUR,
+        "Several mails were sent to this address already. Look into your inbox and the spam folder.";
     /// Reset mails to one address (SEC-66).
     ResetMail "reset_mail" 3 per HOUR,
         "Several mails were sent to this address already. Look into your inbox and the spam folder.";
@@ -144,6 +148,11 @@ impl Accounts {
         let hit = self.hit(&mut tx, limit, &key).await;
         tx.commit().await?;
         hit
+    }
+
+    /// Whether the limit is reached already, without counting a hit: before work that costs.
+    pub async fn check_limit(&self, limit: Limit, subject: &str) -> Result<(), ThrottleError> {
+        self.check_throttles(limit, &[self.throttle_key(limit.key(), subject)]).await
     }
 
     /// Like [`Accounts::throttle`], inside the caller's transaction.

@@ -54,6 +54,14 @@ impl FromRow for TokenInfo {
     }
 }
 
+/// An account whose address is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    pub user: User,
+    /// It became an account just now: before it was a sign-up that waited for this.
+    pub was_pending: bool,
+}
+
 /// Why the set-up did not go through.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
@@ -182,21 +190,30 @@ impl Accounts {
 
     /// Confirms the address that the link was mailed to. `None` where the link is used, too
     /// old, or the account's address has changed since. The caller commits.
-    pub async fn verify_email(&self, tx: &mut Tx, token: &str) -> Result<Option<User>, DbError> {
+    pub async fn verify_email(&self, tx: &mut Tx, token: &str) -> Result<Option<Confirmed>, DbError> {
         let Some(info) = self.consume_token(tx, Purpose::VerifyEmail, token).await? else {
             return Ok(None);
         };
-        tx.one(
-            sql!(
-                "UPDATE users SET email_verified_at = COALESCE(email_verified_at, $3), expires_at = NULL
-                 WHERE id = $1 AND email_canonical = $2 AND deactivated_at IS NULL
-                   AND (expires_at IS NULL OR expires_at > $3)
-                 RETURNING id, username, email, first_name, last_name, created_at, email_verified_at,
-                   deactivated_at, expires_at, last_seen_at"
-            ),
-            args![&info.user_id, &info.email, self.clock.now()],
-        )
-        .await
+        let now = self.clock.now();
+        // The update first: its row is ours from then on.
+        let user: Option<User> = tx
+            .one(
+                sql!(
+                    "UPDATE users SET email_verified_at = COALESCE(email_verified_at, $3)
+                     WHERE id = $1 AND email_canonical = $2 AND deactivated_at IS NULL
+                       AND (expires_at IS NULL OR expires_at > $3)
+                     RETURNING id, username, email, first_name, last_name, created_at, email_verified_at,
+                       deactivated_at, expires_at, last_seen_at"
+                ),
+                args![&info.user_id, &info.email, now],
+            )
+            .await?;
+        let Some(mut user) = user else { return Ok(None) };
+        let was_pending = user.expires_at.take().is_some();
+        if was_pending {
+            tx.run(sql!("UPDATE users SET expires_at = NULL WHERE id = $1"), args![&user.id]).await?;
+        }
+        Ok(Some(Confirmed { user, was_pending }))
     }
 }
 

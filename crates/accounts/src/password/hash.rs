@@ -141,7 +141,12 @@ impl Hasher {
         self.0.params
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+    /// Runs work of the processor's on the blocking pool, a few at a time; past the queue it is
+    /// refused (SEC-19).
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
         let queued = self.0.queue.clone().try_acquire_owned().map_err(|_| Busy)?;
         let slot = self.0.slots.clone().acquire_owned().await.map_err(|_| Busy)?;
         tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Promote, demote, deactivate, reactivate. Everything here runs under one lock, so that the
+//! Promote, demote, deactivate, reactivate, unlock, sign out. Everything here runs under one lock, so that the
 //! checks still hold when the change is made.
 
 use base::db::DbError;
@@ -189,6 +189,23 @@ impl Accounts {
             )
             .await?;
         change.finish(rows > 0).await
+    }
+
+    /// Ends every session of a person, and what they have begun of a sign-in; open streams close at
+    /// once (SEC-81).
+    pub async fn sign_out<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+    ) -> Result<Changed, PeopleError> {
+        let mut change = self.begin_change(actor.into(), person).await?;
+        change.allow(Permissions::NONE)?;
+        let user_id = change.user.id.clone();
+        let ended = self.end_all_in(&mut change.tx, &user_id, None).await?;
+        change.tx.run(sql!("DELETE FROM challenges WHERE user_id = $1"), args![&user_id]).await?;
+        let changed = change.finish(!ended.is_empty()).await?;
+        self.announce_sessions(ended);
+        Ok(changed)
     }
 
     async fn grant(&self, change: &mut Change<'_>, role_id: &str) -> Result<u64, DbError> {

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use base::db::{DbError, FromRow, Row};
-use base::{DAY, args, sql};
+use base::{DAY, Micros, args, sql};
 
 use crate::Accounts;
+use crate::sign_in::{self, Lock};
 use crate::throttle::json_list;
 use crate::user::{ROLE_ADMIN, User};
 use crate::words::{cut, like_anywhere};
@@ -20,6 +21,15 @@ pub struct Person {
     /// Names of the roles.
     pub roles: Vec<String>,
     pub is_admin: bool,
+    failures: i64,
+    locked_until: Option<Micros>,
+}
+
+impl Person {
+    /// Whether failed sign-ins keep the account locked now (SEC-28).
+    pub fn lock(&self, now: Micros) -> Option<Lock> {
+        sign_in::lock(self.failures, self.locked_until, now)
+    }
 }
 
 impl FromRow for Person {
@@ -35,6 +45,8 @@ impl FromRow for Person {
             user: User::from_row(row)?,
             is_admin: roles.iter().any(|(id, _)| id == ROLE_ADMIN),
             roles: roles.into_iter().map(|(_, name)| name).collect(),
+            failures: row.get("failures")?,
+            locked_until: row.get("locked_until")?,
         })
     }
 }
@@ -99,7 +111,7 @@ impl Accounts {
                     .report(
                         sql!(
                             "SELECT u.id, u.username, u.email, u.first_name, u.last_name, u.created_at,
-                               u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at,
+                               u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at, u.failures, u.locked_until,
                                (SELECT string_agg(r.id || ' ' || r.name, $4 ORDER BY r.id)
                                 FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles
                              FROM users u
@@ -116,7 +128,7 @@ impl Accounts {
                     .report(
                         sql!(
                             "SELECT u.id, u.username, u.email, u.first_name, u.last_name, u.created_at,
-                               u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at,
+                               u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at, u.failures, u.locked_until,
                                (SELECT string_agg(r.id || ' ' || r.name, $4 ORDER BY r.id)
                                 FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles
                              FROM users u
@@ -176,7 +188,7 @@ impl Accounts {
             .one(
                 sql!(
                     "SELECT u.id, u.username, u.email, u.first_name, u.last_name, u.created_at,
-                       u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at,
+                       u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at, u.failures, u.locked_until,
                        (SELECT string_agg(r.id || ' ' || r.name, $3 ORDER BY r.id)
                         FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles
                      FROM users u

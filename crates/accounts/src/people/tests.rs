@@ -4,7 +4,7 @@ use base::{DAY, HOUR, args, sql};
 
 use super::*;
 use crate::testing::{self, PASSWORD, TestAccounts, client};
-use crate::{Cursor, Refused};
+use crate::{Cursor, Lock, Refused};
 
 /// The principal of someone who just signed in.
 async fn acting(t: &TestAccounts, username: &str) -> Principal {
@@ -250,4 +250,52 @@ async fn people_are_counted_by_when_they_were_seen() {
         t.people_counts().await.unwrap(),
         crate::Counts { total: 5, active_today: 1, active_7_days: 2, active_30_days: 3, deactivated: 0 }
     );
+}
+
+/// SEC-28: ten failures lock for a while, a hundred until someone unlocks it, and the list says so.
+#[tokio::test]
+async fn sec_28_a_lock_is_seen_and_lifted() {
+    let t = testing::accounts("people-lock").await;
+    let ann = t.with_role("ann", ROLE_ADMIN).await;
+    let lock = async || t.find_person("ann").await.unwrap().unwrap().lock(t.clock.now());
+    let set = async |failures: i64, until: Option<base::Micros>| {
+        let args = args![&ann.id, failures, until];
+        t.db.run(sql!("UPDATE users SET failures = $2, locked_until = $3 WHERE id = $1"), args).await.unwrap();
+    };
+    assert_eq!(lock().await, None);
+    let until = t.clock.now() + HOUR;
+    set(10, Some(until)).await;
+    assert_eq!(lock().await, Some(Lock::Until(until)));
+    assert_eq!(t.people("", &Cursor::Start).await.unwrap().rows[0].lock(until), None);
+    set(100, Some(t.clock.now())).await;
+    assert_eq!(lock().await, Some(Lock::Lasting));
+    let refused = t.sign_in("ann", PASSWORD, &client("198.51.100.1")).await.unwrap_err();
+    assert!(matches!(refused, Refused::Limited { .. }));
+    assert!(t.unlock(Actor::Operator, "Ann").await.unwrap().changed);
+    assert!(!t.unlock(Actor::Operator, "ann").await.unwrap().changed);
+    assert_eq!(lock().await, None);
+    t.session("ann").await;
+}
+
+/// SEC-81, SEC-92
+#[tokio::test]
+async fn sec_81_signing_someone_out_ends_every_session_and_needs_as_much_as_they_have() {
+    let t = testing::accounts("people-sign-out").await;
+    t.with_role("boss", ROLE_ADMIN).await;
+    role(&t, "helper", &[Permission::UsersManage]).await;
+    t.with_role("hal", "helper").await;
+    let ann = t.person("ann").await;
+    let (boss, hal) = (acting(&t, "boss").await, acting(&t, "hal").await);
+    let (first, second) = (t.session("ann").await, t.session("ann").await);
+    let mut heard = t.watch_ended();
+    assert!(matches!(t.sign_out(&hal, "boss").await, Err(PeopleError::MoreThanYou)));
+    let annie = acting(&t, "ann").await;
+    assert!(matches!(t.sign_out(&annie, "boss").await, Err(PeopleError::NotAllowed)));
+    assert!(t.sign_out(&boss, &ann.id).await.unwrap().changed);
+    assert!(!t.sign_out(&boss, &ann.id).await.unwrap().changed);
+    for session in [&first, &second] {
+        assert_eq!(t.principal(&session.token).await.unwrap(), None);
+    }
+    assert!(matches!(heard.try_recv(), Ok(crate::Ended::Session(_))));
+    assert_eq!(t.list_sessions(&boss.user_id).await.unwrap().len(), 1, "nobody else's");
 }

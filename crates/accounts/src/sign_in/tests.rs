@@ -80,7 +80,7 @@ async fn sec_24_an_unconfirmed_account_hears_the_same_and_its_owner_may_be_maile
     t.save_sign_up("", &SignUp { verification_required: true, ..SignUp::default() }).await.unwrap();
     let prepared = t.prepared("ann").await;
     let mut tx = t.db.begin().await.unwrap();
-    t.insert_pending(&mut tx, &prepared).await.unwrap();
+    t.insert_pending(&mut tx, &prepared, true).await.unwrap();
     tx.commit().await.unwrap();
     let right = refused(&t, "ann", PASSWORD, "203.0.113.9").await;
     assert_eq!(right.to_string(), INVALID);

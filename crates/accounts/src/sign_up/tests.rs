@@ -19,9 +19,17 @@ async fn pending(t: &TestAccounts, username: &str, email: &str) -> Result<Pendin
     let checked = t.check_new(NewAccount { email: email.into(), ..form(username) }).await.unwrap();
     let prepared = t.prepare_new(checked).await.unwrap();
     let mut tx = t.db.begin().await.unwrap();
-    let pending = t.insert_pending(&mut tx, &prepared).await?;
+    let pending = t.insert_pending(&mut tx, &prepared, true).await?;
     tx.commit().await.unwrap();
     Ok(pending)
+}
+
+/// What a form is refused for.
+async fn wrong(t: &TestAccounts, new: NewAccount) -> FieldErrors {
+    match t.check_new(new).await {
+        Err(CheckError::Fields(errors)) => errors,
+        other => panic!("{:?}", other.err()),
+    }
 }
 
 fn taken(error: SignUpError) -> Vec<&'static str> {
@@ -41,14 +49,14 @@ async fn all_errors_of_a_form_come_at_once() {
         email: "nowhere".into(),
         password: "short".into(),
     };
-    let errors = t.check_new(bad).await.err().unwrap();
+    let errors = wrong(&t, bad).await;
     assert_eq!(
         errors.0.keys().copied().collect::<Vec<_>>(),
         ["email", "first_name", "last_name", "password", "username"]
     );
     assert!(errors.0.values().all(|words| words.ends_with('.')), "{errors:?}");
     for name in ["a\nb", "a\u{202e}b", "a\u{0}b"] {
-        let errors = t.check_new(NewAccount { first_name: name.into(), ..form("ann") }).await.err().unwrap();
+        let errors = wrong(&t, NewAccount { first_name: name.into(), ..form("ann") }).await;
         assert!(errors.get("first_name").is_some(), "{name:?}");
     }
     let checked = t.check_new(NewAccount { first_name: " Änne ".into(), ..form("ann") }).await.ok().unwrap();
@@ -60,7 +68,7 @@ async fn a_mail_domain_outside_the_rule_is_refused_at_sign_up_only() {
     let t = testing::accounts("sign-up-domain").await;
     let rule = SignUp { allowed_domains: vec!["corp.example".into()], ..SignUp::default() };
     t.save_sign_up("", &rule).await.unwrap();
-    let errors = t.check_sign_up(form("ann")).await.err().unwrap();
+    let Err(CheckError::Fields(errors)) = t.check_sign_up(form("ann")).await else { panic!("accepted") };
     assert!(errors.get("email").unwrap().contains("corp.example"));
     let fine = NewAccount { email: "ann@CORP.example".into(), ..form("ann") };
     assert!(t.check_sign_up(fine).await.is_ok());
@@ -135,6 +143,35 @@ async fn sec_11_a_taken_address_is_not_told_and_its_sign_up_reserves_the_name() 
     assert!(matches!(pending(&t, "fresh", "third@example.org").await.unwrap(), Pending::Created { .. }));
 }
 
+/// SEC-11: who signs up with an address that is not theirs does not keep its owner out.
+#[tokio::test]
+async fn sec_11_an_unconfirmed_sign_up_gives_way_to_the_next_one_for_its_address() {
+    let t = testing::accounts("sign-up-squatted").await;
+    let made = async |name: &str| match pending(&t, name, "ann@example.org").await.unwrap() {
+        Pending::Created { user, verify_token } => (user, verify_token),
+        Pending::EmailTaken { .. } => panic!("{name} was kept out"),
+    };
+    let (_, stale) = made("squatter").await;
+    let (ann, token) = made("ann").await;
+    assert_eq!(t.people_counts().await.unwrap().total, 1);
+    assert_eq!(t.peek_token(Purpose::VerifyEmail, &stale).await.unwrap(), None);
+    // The name is free again, and the same person may begin anew under the same one.
+    assert!(matches!(pending(&t, "squatter", "other@example.org").await.unwrap(), Pending::Created { .. }));
+    assert_eq!(taken(pending(&t, "squatter", "ann@example.org").await.unwrap_err()), ["username"]);
+    assert!(t.peek_token(Purpose::VerifyEmail, &token).await.unwrap().is_some(), "a refusal changes nothing");
+    let (again, token) = made("ann").await;
+    assert_ne!(again.id, ann.id);
+    // Where no mail may go out, the one that waits stays.
+    let prepared = t.prepare_new(t.check_new(form("ann")).await.unwrap()).await.unwrap();
+    let mut tx = t.db.begin().await.unwrap();
+    assert_eq!(taken(t.insert_pending(&mut tx, &prepared, false).await.unwrap_err()), ["username"]);
+    drop(tx);
+    let mut tx = t.db.begin().await.unwrap();
+    assert_eq!(t.verify_email(&mut tx, &token).await.unwrap().unwrap().user.id, again.id);
+    tx.commit().await.unwrap();
+    assert!(matches!(pending(&t, "late", "ann@example.org").await.unwrap(), Pending::EmailTaken { .. }));
+}
+
 /// SEC-9, SEC-63, SEC-64
 #[tokio::test]
 async fn sec_64_looking_at_the_link_changes_nothing_and_following_it_confirms_once() {
@@ -156,7 +193,7 @@ async fn sec_64_looking_at_the_link_changes_nothing_and_following_it_confirms_on
     tx.commit().await.unwrap();
     let mut tx = t.db.begin().await.unwrap();
     let confirmed = t.verify_email(&mut tx, &second).await.unwrap().unwrap();
-    assert!(confirmed.is_verified() && !confirmed.is_pending());
+    assert!(confirmed.was_pending && confirmed.user.is_verified() && !confirmed.user.is_pending());
     assert_eq!(t.verify_email(&mut tx, &second).await.unwrap(), None);
     tx.commit().await.unwrap();
     t.clock.advance(100 * HOUR);
@@ -281,4 +318,32 @@ async fn the_operator_makes_accounts_by_role_name_and_no_secret_is_printed() {
     assert!(t.find_person(&boss.id).await.unwrap().unwrap().is_admin);
     assert!(t.promote(Actor::Operator, "boss").await.is_ok_and(|changed| !changed.changed));
     assert!(!format!("{:?}", form("ann")).contains(PASSWORD));
+}
+
+/// SEC-19: estimates wait where hashes wait, and past the queue they are refused at once.
+#[tokio::test]
+async fn sec_19_the_check_of_a_password_is_bounded_like_its_hash() {
+    let t = testing::accounts("sign-up-busy").await;
+    let narrow = testing::beside(&t, |options| {
+        options.hash_threads = Some(1);
+        options.hash_queue = 0;
+    });
+    let (free, wait) = std::sync::mpsc::channel::<()>();
+    let hasher = narrow.hasher.clone();
+    let (begun, running) = tokio::sync::oneshot::channel();
+    let work = tokio::spawn(async move {
+        let held = move || {
+            let _ = begun.send(());
+            let _ = wait.recv();
+        };
+        hasher.run(held).await
+    });
+    running.await.unwrap();
+    assert!(matches!(narrow.check_new(form("ann")).await, Err(CheckError::Busy(_))));
+    free.send(()).unwrap();
+    work.await.unwrap().unwrap();
+    assert!(narrow.check_new(form("ann")).await.is_ok());
+    // The other fields may be of any length.
+    let long = NewAccount { first_name: "anvil ".repeat(3_000), ..form("ann") };
+    assert!(wrong(&t, long).await.get("first_name").is_some());
 }
