@@ -45,6 +45,9 @@ fn table(routes: &mut Routes) {
         .post("/generations/{id}/stop", May(P::ChatUse), chat::stop)
         // settings
         .get("/settings", Member, settings::page)
+        .get("/settings/sessions", Member, settings::sessions::page)
+        .post("/settings/sessions/end-others", Member, settings::sessions::end_others)
+        .post("/settings/sessions/{id}/end", Member, settings::sessions::end)
         // administration
         .get("/admin", May(P::StatsRead), admin::overview::page)
         .get("/admin/stats", May(P::StatsRead), admin::stats::page)
@@ -53,6 +56,8 @@ fn table(routes: &mut Routes) {
         .post("/admin/users/{id}/demote", May(P::RolesManage), admin::users::demote)
         .post("/admin/users/{id}/deactivate", May(P::UsersManage), admin::users::deactivate)
         .post("/admin/users/{id}/reactivate", May(P::UsersManage), admin::users::reactivate)
+        .post("/admin/users/{id}/unlock", May(P::UsersManage), admin::users::unlock)
+        .post("/admin/users/{id}/sign-out", May(P::UsersManage), admin::users::sign_out)
         .get("/admin/models", May(P::ModelsManage), admin::models::page)
         .post("/admin/models", May(P::ModelsManage), admin::models::add)
         .post("/admin/models/default", May(P::ModelsManage), admin::models::set_default)

@@ -5,6 +5,7 @@
 //! `shell_admin.html`. Its module needs `use crate::view::filters;` for the filters.
 
 pub mod chat;
+pub mod device;
 pub mod filters;
 pub mod form;
 pub mod format;

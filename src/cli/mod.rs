@@ -103,16 +103,27 @@ fn run(cli: Cli) -> Result<(), Failure> {
     runtime.block_on(async {
         match cli.command {
             None | Some(Command::Serve) => Ok(serve::run(config).await?),
-            Some(Command::SetupLink) => setup_link::run(App::build(config, Outside::real()).await?).await,
-            Some(Command::User(command)) => {
-                user::run(App::build(config, Outside::real()).await?, command).await
-            }
-            Some(Command::Migrate) => {
-                App::build(config, Outside::real()).await?;
-                println!("The database is up to date.");
-                Ok(())
-            }
             Some(Command::Config { .. }) => Ok(()),
+            Some(command) => {
+                let app = App::build(config, Outside::real()).await?;
+                let done = with_app(&app, command).await;
+                app.db.close().await;
+                done
+            }
         }
     })
+}
+
+/// The commands that work on the data.
+async fn with_app(app: &App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::SetupLink => setup_link::run(app).await,
+        Command::User(command) => user::run(app, command).await,
+        // Building the application did it.
+        Command::Migrate => {
+            println!("The database is up to date.");
+            Ok(())
+        }
+        Command::Serve | Command::Config { .. } => Ok(()),
+    }
 }

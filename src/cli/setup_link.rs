@@ -4,7 +4,7 @@ use super::Failure;
 use crate::app::App;
 
 /// Prints a new set-up link; the one before stops working.
-pub async fn run(app: App) -> Result<(), Failure> {
+pub async fn run(app: &App) -> Result<(), Failure> {
     let token =
         app.accounts.create_setup_token().await.map_err(|error| Failure::Failed(error.to_string()))?;
     let Some(token) = token else {

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use accounts::NewAccount;
+use accounts::{Actor, NewAccount};
 use clap::{Args, Subcommand};
 
 use super::Failure;
@@ -13,6 +13,14 @@ use crate::joining;
 pub enum UserCommand {
     /// Make an account; its e-mail counts as verified and no mail is sent.
     Create(Create),
+    /// Lift the lock that failed sign-ins put on an account.
+    Unlock(Unlock),
+}
+
+#[derive(Args)]
+pub struct Unlock {
+    /// Username or id.
+    name: String,
 }
 
 #[derive(Args)]
@@ -33,13 +41,23 @@ pub struct Create {
     password_stdin: bool,
 }
 
-pub async fn run(app: App, command: UserCommand) -> Result<(), Failure> {
+pub async fn run(app: &App, command: UserCommand) -> Result<(), Failure> {
     match command {
         UserCommand::Create(create) => self::create(app, create).await,
+        UserCommand::Unlock(unlock) => self::unlock(app, &unlock.name).await,
     }
 }
 
-async fn create(app: App, create: Create) -> Result<(), Failure> {
+/// SEC-28: the way back in where the only Admin is locked out.
+async fn unlock(app: &App, name: &str) -> Result<(), Failure> {
+    let changed =
+        app.accounts.unlock(Actor::Operator, name).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let state = if changed.changed { "may sign in again" } else { "was not locked" };
+    println!("{} {state}.", changed.user.username);
+    Ok(())
+}
+
+async fn create(app: &App, create: Create) -> Result<(), Failure> {
     let mut password = String::new();
     std::io::stdin()
         .read_to_string(&mut password)
@@ -54,7 +72,7 @@ async fn create(app: App, create: Create) -> Result<(), Failure> {
         email: create.email,
         password: password.to_owned(),
     };
-    match joining::create(&app, &new, &create.role).await {
+    match joining::create(app, &new, &create.role).await {
         Ok(user) => {
             println!("{} is made, with the id {}.", user.username, user.id);
             Ok(())

@@ -14,11 +14,13 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 use crate::app::App;
 use crate::error::AppError;
 use crate::guard::{self, Ctx};
-use crate::http::answer::see_other;
+use crate::http::answer::{self, see_other, see_other_with};
+use crate::view::{Flash, Kind};
 
 /// `GET /`: to the chats, to the sign-in, or on a fresh installation to a word about the set-up.
 pub async fn home(ctx: Ctx) -> Response {
@@ -54,4 +56,30 @@ pub async fn canonical_host(State(app): State<App>, request: Request, next: Next
         }
     }
     next.run(request).await
+}
+
+/// Answers an action: a program gets the message or the problem, a page goes back to where it was, with
+/// a flash that says what happened.
+fn done(
+    ctx: &Ctx,
+    as_json: bool,
+    back: &str,
+    result: Result<(Kind, String), AppError>,
+) -> Result<Response, AppError> {
+    match result {
+        Ok((_, message)) if as_json => Ok(answer::json(StatusCode::OK, &json!({ "message": message }))),
+        Ok((kind, message)) => Ok(see_other_with(ctx, back, Flash::new(kind, message))),
+        Err(error) if as_json => Err(error),
+        Err(error) => Ok(see_other_with(ctx, back, Flash::new(Kind::Bad, words(&error)))),
+    }
+}
+
+/// An error in one line for a flash.
+fn words(error: &AppError) -> String {
+    let problem = error.problem();
+    match error.fields() {
+        Some(fields) => fields.values().cloned().collect::<Vec<_>>().join(" "),
+        None if matches!(error, AppError::Refused(_)) => problem.detail,
+        None => format!("{}. {}", problem.title, problem.detail),
+    }
 }

@@ -1,4 +1,6 @@
-//! `GET /settings`: one's own page.
+//! One's own pages. `GET /settings` is the first.
+
+pub mod sessions;
 
 use askama::Template;
 use axum::response::Response;

@@ -8,15 +8,10 @@ pub mod settings;
 pub mod stats;
 pub mod users;
 
-use axum::http::StatusCode;
-use axum::response::Response;
-use serde_json::json;
 use url::form_urlencoded;
 
-use crate::error::AppError;
+use super::done;
 use crate::guard::Ctx;
-use crate::http::answer;
-use crate::view::{Flash, Kind};
 
 /// Rows of a page of a list.
 const ROWS: i64 = 50;
@@ -50,32 +45,6 @@ fn way_back(list: &str, back: Option<String>) -> String {
             && back.bytes().all(|byte| byte.is_ascii_graphic())
     };
     back.filter(is_list).unwrap_or_else(|| list.to_owned())
-}
-
-/// Answers an action: a program gets the message or the problem, a page goes back to its list with a
-/// flash that says what happened.
-fn done(
-    ctx: &Ctx,
-    as_json: bool,
-    back: &str,
-    result: Result<(Kind, String), AppError>,
-) -> Result<Response, AppError> {
-    match result {
-        Ok((_, message)) if as_json => Ok(answer::json(StatusCode::OK, &json!({ "message": message }))),
-        Ok((kind, message)) => Ok(answer::see_other_with(ctx, back, Flash::new(kind, message))),
-        Err(error) if as_json => Err(error),
-        Err(error) => Ok(answer::see_other_with(ctx, back, Flash::new(Kind::Bad, words(&error)))),
-    }
-}
-
-/// An error in one line for a flash.
-fn words(error: &AppError) -> String {
-    let problem = error.problem();
-    match error.fields() {
-        Some(fields) => fields.values().cloned().collect::<Vec<_>>().join(" "),
-        None if matches!(error, AppError::Refused(_)) => problem.detail,
-        None => format!("{}. {}", problem.title, problem.detail),
-    }
 }
 
 /// What went wrong with an upstream, in words for the Admin.

@@ -1,6 +1,6 @@
 //! `/admin/users`: who has an account, and what an Admin may change about it.
 
-use accounts::{Changed, Counts, Cursor, PeopleError, Permission, Person};
+use accounts::{Changed, Counts, Cursor, Lock, PeopleError, Permission, Person};
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
@@ -32,6 +32,7 @@ struct Line {
     person: Person,
     initials: String,
     is_self: bool,
+    lock: Option<Lock>,
     /// Roles may be given and taken.
     roles: bool,
     /// The account may be deactivated and reactivated.
@@ -77,6 +78,7 @@ fn line(ctx: &Ctx, member: &Member, person: Person) -> Line {
     Line {
         initials: viewer.initials(),
         is_self: person.user.id == member.user_id,
+        lock: person.lock(ctx.app.clock.now()),
         roles: ctx.may(Permission::RolesManage),
         manage: ctx.may(Permission::UsersManage),
         person,
@@ -133,6 +135,30 @@ pub async fn reactivate(
     let act = read(&ctx, input)?;
     let changed = ctx.app.accounts.reactivate(&*member, &id).await;
     act.answer(&ctx, changed, "may sign in again.", "was active already.")
+}
+
+/// `POST /admin/users/{id}/unlock` (SEC-28)
+pub async fn unlock(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    input: Input,
+) -> Result<Response, AppError> {
+    let act = read(&ctx, input)?;
+    let changed = ctx.app.accounts.unlock(&*member, &id).await;
+    act.answer(&ctx, changed, "may sign in again.", "was not locked.")
+}
+
+/// `POST /admin/users/{id}/sign-out` (SEC-81)
+pub async fn sign_out(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    input: Input,
+) -> Result<Response, AppError> {
+    let act = read(&ctx, input)?;
+    let changed = ctx.app.accounts.sign_out(&*member, &id).await;
+    act.answer(&ctx, changed, "is signed out everywhere.", "was not signed in.")
 }
 
 /// How an action is answered.

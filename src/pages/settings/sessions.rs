@@ -1,0 +1,84 @@
+//! `/settings/sessions`: where one is signed in, and signing out there (SEC-81).
+
+use accounts::SessionRow;
+use askama::Template;
+use axum::extract::Path;
+use axum::response::Response;
+
+use crate::error::AppError;
+use crate::guard::{Ctx, Member};
+use crate::http::input::Input;
+use crate::pages::done;
+use crate::view::format::counted;
+use crate::view::{Kind, Page, device, filters};
+
+const PATH: &str = "/settings/sessions";
+
+#[derive(Template)]
+#[template(path = "settings_sessions.html")]
+struct SessionsPage {
+    page: Page,
+    sessions: Vec<Line>,
+}
+
+struct Line {
+    session: SessionRow,
+    device: String,
+    method: String,
+    /// The one that asks.
+    is_this: bool,
+}
+
+impl SessionsPage {
+    fn others(&self) -> usize {
+        self.sessions.iter().filter(|line| !line.is_this).count()
+    }
+}
+
+/// `GET /settings/sessions`
+pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
+    let line = |session: SessionRow| Line {
+        device: device::name(&session.user_agent),
+        method: method(&session.method).to_owned(),
+        is_this: session.id == member.session.id,
+        session,
+    };
+    let mut sessions: Vec<Line> =
+        ctx.app.accounts.list_sessions(&member.user_id).await?.into_iter().map(line).collect();
+    // Stable: after this one the others stay as they are, last seen first.
+    sessions.sort_by_key(|line| !line.is_this);
+    Ok(ctx.html(&SessionsPage { page: ctx.page("Sessions"), sessions }))
+}
+
+/// `POST /settings/sessions/{id}/end`: also this very one, which is then signed out.
+pub async fn end(ctx: Ctx, member: Member, Path(id): Path<String>, input: Input) -> Result<Response, AppError> {
+    let as_json = ctx.json || input.is_json();
+    input.done()?;
+    let words = match ctx.app.accounts.end_session(&member.user_id, &id).await? {
+        true => "That device is signed out.",
+        false if as_json => return Err(AppError::NotFound),
+        false => "That session had ended already.",
+    };
+    let back = if id == member.session.id { "/login?signed_out" } else { PATH };
+    done(&ctx, as_json, back, Ok((Kind::Ok, words.to_owned())))
+}
+
+/// `POST /settings/sessions/end-others`
+pub async fn end_others(ctx: Ctx, member: Member, input: Input) -> Result<Response, AppError> {
+    let as_json = ctx.json || input.is_json();
+    input.done()?;
+    let ended = ctx.app.accounts.end_all_sessions(&member.user_id, Some(&member.session.id)).await?;
+    let words = match i64::try_from(ended).unwrap_or(i64::MAX) {
+        0 => "You are signed in nowhere else.".to_owned(),
+        ended => format!("You are signed out everywhere else: {} ended.", counted(ended, "session", "sessions")),
+    };
+    done(&ctx, as_json, PATH, Ok((Kind::Ok, words)))
+}
+
+/// The first factor in words.
+fn method(method: &str) -> &str {
+    match method {
+        "password" => "Password",
+        other => other,
+    }
+}
