@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use accounts::Accounts;
-use base::db::OpenError;
+use base::db::{Location, OpenError};
 use base::{Clock, Db, KeyRing, Random};
 use parking_lot::RwLock;
 use tokio::sync::{Notify, watch};
@@ -107,6 +107,13 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
+/// Whether files can be made in it, as SQLite will: told before anything is half done.
+fn check_writable(folder: &Path, random: &Random) -> io::Result<()> {
+    let probe = folder.join(format!(".writable-{}", base::random::hex(&random.bytes::<8>())));
+    std::fs::write(&probe, [])?;
+    std::fs::remove_file(probe)
+}
+
 impl App {
     /// Opens the database and builds everything on it. Nothing listens and no job runs yet, and the
     /// catalog of models stays as it is: only the server makes it follow its configuration, for a
@@ -114,10 +121,14 @@ impl App {
     pub async fn build(config: Config, outside: Outside) -> Result<Self, StartError> {
         let Outside { clock, random, demo_pace } = outside;
         let folder = &config.server.data_dir;
-        create_folder(folder).map_err(|error| StartError::DataFolder {
+        let unusable = |error: io::Error| StartError::DataFolder {
             folder: folder.display().to_string(),
             problem: error.to_string(),
-        })?;
+        };
+        create_folder(folder).map_err(unusable)?;
+        if matches!(config.location(), Location::Sqlite(_)) {
+            check_writable(folder, &random).map_err(unusable)?;
+        }
         let keys = config.secret_keys(&random)?;
         let ring = KeyRing::new(&keys.iter().map(String::as_bytes).collect::<Vec<_>>());
         let db = Db::open(&config.location(), clock.now()).await?;

@@ -10,8 +10,8 @@ use std::io::{self, Write};
 
 use base::Clock;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -55,6 +55,14 @@ pub fn is_secret(field: &str) -> bool {
         None => false,
     };
     NAMES.contains(&name) || ENDS.iter().any(ends)
+}
+
+/// The crates that know [`NEVER_LOGGED`]. Others, whose records may hold anything that passes through
+/// them, get no further than their warnings, whatever the filter says (SEC-97).
+const OURS: &[&str] = &["accounts", "anteroom", "base", "chat", "upstream", "usage"];
+
+fn is_ours(target: &str) -> bool {
+    OURS.contains(&target.split("::").next().unwrap_or(target))
 }
 
 /// Keeps the log going; dropping it writes out what waits.
@@ -112,7 +120,9 @@ fn prepare(
         .spawn(move || drained.write_to(out))
         .map_err(|error| format!("the log could not be started: {error}"))?;
     let lines = Lines { clock, format: config.format, queue: queue.clone() };
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+    let trusted = filter_fn(|meta| is_ours(meta.target()) || *meta.level() <= Level::WARN)
+        .with_max_level_hint(LevelFilter::TRACE);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter.and(trusted)));
     Ok((Log { queue, writer: Some(writer) }, subscriber))
 }
 
@@ -229,6 +239,22 @@ mod tests {
         };
         let log = logged("info,base=debug", LogFormat::Text, events);
         assert!(log.contains("statement") && !log.contains("other"));
+    }
+
+    /// SEC-97: a library logs what it works on; only its warnings pass.
+    #[test]
+    fn sec_97_libraries_log_warnings_only() {
+        let events = || {
+            tracing::debug!(target: "html5ever::tree_builder", "a prompt");
+            tracing::info!(target: "log", "a prompt");
+            tracing::info!(target: "chatter", "a prompt");
+            tracing::warn!(target: "rustls", "a warning");
+            tracing::debug!(target: "chat", "ours");
+        };
+        for filter in ["trace", "html5ever=trace,log=trace,chatter=trace,rustls=warn,chat=debug"] {
+            let log = logged(filter, LogFormat::Text, events);
+            assert!(!log.contains("a prompt") && log.contains("a warning") && log.contains("ours"), "{log}");
+        }
     }
 
     /// SEC-97: whatever a field or message holds, an event is one line and looks like no other.

@@ -17,7 +17,7 @@ section! {
     /// The log, on standard error. Prompts, answers, passwords, codes and tokens are never in it.
     Logging in "logging" {
         /// `error`, `warn`, `info`, `debug` or `trace`, also by part: `info,base=debug` shows
-        /// every statement.
+        /// every statement. Of libraries only warnings are logged: they do not know what is secret.
         filter: String = "info".to_owned(),
         /// `text` or `json`.
         format: LogFormat = LogFormat::Text,

@@ -43,6 +43,10 @@ impl Sqlite {
             return Err(OpenError::NetworkFileSystem { path: path.to_owned(), kind });
         }
         let writer = open_writer(path).map_err(|error| open_error(path, &error))?;
+        // SQLite opens a file that may only be read without a word, until the first write.
+        if writer.is_readonly("main").map_err(|error| open_error(path, &error))? {
+            return Err(OpenError::Sqlite { path: path.to_owned(), problem: "it is read-only".into() });
+        }
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             path: path.to_owned(),
