@@ -51,6 +51,7 @@ pub fn chat(config: &Config) -> chat::Options {
         prompt_chars: config.models.max_prompt_chars,
         history_chars: config.models.max_history_chars,
         answer_bytes: config.models.max_answer_bytes,
+        generations_per_user: config.limits.generations_per_user as usize,
         first_byte: config.models.first_token(),
         idle: config.models.idle(),
     }

@@ -30,18 +30,22 @@ pub struct Watch {
 }
 
 impl Streams {
-    /// Notes an open stream of a session.
-    pub fn open(&self, session_id: &str, user_id: &str) -> Watch {
+    /// Notes an open stream of a session; `None` where the person has `most` of them already.
+    pub fn open(&self, session_id: &str, user_id: &str, most: usize) -> Option<Watch> {
         let mut open = self.0.lock();
+        let theirs = open.values().filter(|open| open.user_id == user_id);
+        if theirs.map(|open| open.ended.receiver_count()).sum::<usize>() >= most {
+            return None;
+        }
         let entry = open.entry(session_id.to_owned()).or_insert_with(|| Open {
             user_id: user_id.to_owned(),
             ended: watch::Sender::new(false),
         });
-        Watch {
+        Some(Watch {
             streams: self.clone(),
             session_id: session_id.to_owned(),
             ended: Some(entry.ended.subscribe()),
-        }
+        })
     }
 
     fn close(&self, is_over: impl Fn(&str, &Open) -> bool) {

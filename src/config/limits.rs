@@ -1,11 +1,11 @@
-//! `[limits]`: how often is too often.
+//! `[limits]`: how often is too often, and how much at once too much.
 
 use accounts::Limit;
 
 use super::section::section;
 
 section! {
-    /// How often one may try. The windows are fixed; the numbers may be changed.
+    /// How often one may try, and how much at once. The windows are fixed; the numbers may be changed.
     Limits in "limits" {
         /// Failed sign-ins in 5 minutes for one account from one address (SEC-27).
         sign_in_account_ip: u32 = 5,
@@ -13,7 +13,7 @@ section! {
         sign_in_ip: u32 = 30,
         /// Sign-ups an hour from one address (SEC-101).
         sign_up_ip: u32 = 5,
-        /// Mails an hour to one address, for confirming it (SEC-101).
+        /// Mails an hour to one address, for confirming it, asked for from one network (SEC-101).
         verify_mail: u32 = 1,
         /// The same from all networks together: a stranger who types an address does not use up
         /// its owner's mail.
@@ -22,6 +22,10 @@ section! {
         reset_mail: u32 = 3,
         /// Requests a minute for a new password from one address (SEC-66).
         reset_ip: u32 = 20,
+        /// Answers that are being written for one person at once.
+        generations_per_user: u32 = 8,
+        /// Open event streams of one person: tabs that follow an answer.
+        streams_per_user: u32 = 64,
     }
 }
 
@@ -40,9 +44,11 @@ impl Limits {
     }
 
     pub(super) fn check(&self, wrong: &mut super::Problems) {
-        for (limit, number) in self.all() {
+        let at_once =
+            [("generations_per_user", self.generations_per_user), ("streams_per_user", self.streams_per_user)];
+        for (key, number) in self.all().map(|(limit, number)| (limit.key(), number)).into_iter().chain(at_once) {
             if !(1..=1_000_000).contains(&number) {
-                wrong.add(&format!("limits.{}", limit.key()), "a whole number from 1 to 1000000");
+                wrong.add(&format!("limits.{key}"), "a whole number from 1 to 1000000");
             }
         }
     }
@@ -62,6 +68,7 @@ mod tests {
             limits.all().iter().map(|(limit, number)| (limit.key(), i64::from(*number))).collect();
         assert_eq!(here, expected);
         let keys: Vec<&str> = limits.keys().iter().map(|key| key.name).collect();
-        assert_eq!(keys, expected.iter().map(|(key, _)| *key).collect::<Vec<_>>());
+        let all = expected.iter().map(|(key, _)| *key).chain(["generations_per_user", "streams_per_user"]);
+        assert_eq!(keys, all.collect::<Vec<_>>());
     }
 }

@@ -14,6 +14,7 @@ mod page;
 mod sse;
 mod stream;
 mod limits;
+mod bounds;
 mod sign_in;
 mod sessions;
 mod setup;

@@ -17,6 +17,8 @@ use crate::guard::{Ctx, Member};
 
 /// A comment this often keeps proxies from closing a quiet stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Seconds after which a person with too many streams may ask again.
+const RETRY: u64 = 5;
 
 /// `GET /chat/{id}/events`, resumable by `Last-Event-ID`.
 pub async fn events(
@@ -29,7 +31,9 @@ pub async fn events(
     let follow = ctx.app.engine.follow(&member.user_id, &id, last).await?.ok_or(AppError::NotFound)?;
     // Whether the session still stands is watched from outside the stream, so that nothing of an
     // ended one is told.
-    let watch = ctx.app.streams.open(&member.session.id, &member.user_id);
+    let most = ctx.app.config.limits.streams_per_user as usize;
+    let watch = ctx.app.streams.open(&member.session.id, &member.user_id, most);
+    let watch = watch.ok_or(AppError::RateLimited(RETRY))?;
     let stream = futures_util::stream::unfold(Some((follow, watch)), |state| async move {
         let (mut follow, mut watch) = state?;
         let event = tokio::select! {

@@ -83,6 +83,18 @@ pub(super) fn whole(model: &str, text: &str, usage: &Value) -> Value {
     })
 }
 
+/// FastAPI's body for a request that does not fit: a copy of it stands in `input`.
+pub(super) fn invalid(request: &Value) -> Value {
+    json!({"detail": [
+        {"type": "missing", "loc": ["body", "tools"], "msg": "Field required", "input": request}
+    ]})
+}
+
+/// An error whose message quotes the prompt, behind a NUL, which PostgreSQL does not take.
+pub(super) fn refused(prompt: &str) -> Value {
+    json!({"error": {"message": format!("Unsupported content:\0 {prompt}"), "type": "invalid_request_error"}})
+}
+
 /// The error body for a status.
 pub(super) fn error(status: u16) -> Value {
     let (kind, message) = match status {

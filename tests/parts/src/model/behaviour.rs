@@ -30,6 +30,12 @@ pub enum Behaviour {
     Fail(u16),
     /// `fail-503-once`: the first call of the server's life gets a 503, then as `echo`.
     FailOnce,
+    /// `quoting`: status 422 with a copy of the request in its body, as FastAPI does it.
+    Quoting,
+    /// `quoting-400`: status 400 whose message quotes the prompt.
+    QuotingMessage,
+    /// `huge-usage`: as `echo`, with token counts that no model has.
+    HugeUsage,
     /// `cut`: some tokens, then the connection is dropped without the end of the body.
     Cut,
     /// `cut-clean`: some tokens, then a proper end of the body, but no `[DONE]` and no finish reason.
@@ -87,6 +93,9 @@ impl Behaviour {
             "hold" => Self::Hold,
             "slow-hold" => Self::SlowHold,
             "fail-503-once" => Self::FailOnce,
+            "quoting" => Self::Quoting,
+            "quoting-400" => Self::QuotingMessage,
+            "huge-usage" => Self::HugeUsage,
             "cut" => Self::Cut,
             "cut-clean" => Self::CutClean,
             "silent" => Self::Silent,

@@ -99,7 +99,7 @@ async fn completions(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body
     // Subscribed before the request is counted: who waits for the request and then releases, releases this one.
     let released = state.released.subscribe();
     let live = Live::new(&state);
-    state.record(Seen { authorization, body });
+    state.record(Seen { authorization, body: body.clone() });
 
     let Some((behaviour, text)) = behaviour(&model, &prompt_text) else {
         return failure(404);
@@ -109,12 +109,21 @@ async fn completions(Shared(state): Shared<Arc<State>>, headers: HeaderMap, body
         Behaviour::FailOnce if !std::mem::replace(&mut *state.failed_once.lock(), true) => {
             return failure(503);
         }
+        Behaviour::Quoting => {
+            return (StatusCode::UNPROCESSABLE_ENTITY, Json(answer::invalid(&body))).into_response();
+        }
+        Behaviour::QuotingMessage => {
+            return (StatusCode::BAD_REQUEST, Json(answer::refused(&text))).into_response();
+        }
         Behaviour::Silent => match never(live).await {},
         Behaviour::Garbage => return Html("<!doctype html><title>Welcome to nginx!</title>").into_response(),
         _ => {}
     }
     let mut script = Script::new(behaviour, &model, text, released);
-    let usage = answer::usage(prompt_tokens, script.tokens);
+    let usage = match behaviour {
+        Behaviour::HugeUsage => json!({"prompt_tokens": i64::MAX, "completion_tokens": u64::MAX}),
+        _ => answer::usage(prompt_tokens, script.tokens),
+    };
     if !streamed || behaviour == Behaviour::Json {
         for step in script.steps {
             if let Step::Wait(gate) = step {
