@@ -244,3 +244,41 @@ async fn the_administration() -> Result {
     look(&ada, "admin-models-test").await?;
     ada.quit().await
 }
+
+#[tokio::test]
+async fn the_sessions_and_a_lock() -> Result {
+    let _turn = browser::turn().await;
+    let house = house::open(&[("ANTEROOM_LIMITS__SIGN_IN_ACCOUNT_IP", "1000")]).await?;
+    let ada = browser::open(1440, 900, false).await?;
+    house.become_admin(&ada).await?;
+    look_at(&ada, &house, "/settings/sessions", "sessions-one").await?;
+    house.create("carla", "User").await?;
+    house.create("a-very-long-username-of-thirty-2", "User").await?;
+    let ben = house.member("ben").await?;
+    // Elsewhere: without this browser's cookies.
+    let elsewhere = "const sign = (who, password) => fetch('/login', { method: 'POST', credentials: 'omit', \
+        headers: { 'content-type': 'application/json', accept: 'application/json' }, \
+        body: JSON.stringify({ username_or_email: who, password }) }).then(answer => answer.status);";
+    for _ in 0..3 {
+        ben.eval(&format!("{elsewhere} return sign('ben', '{PASSWORD}')")).await?;
+    }
+    for _ in 0..10 {
+        for who in ["carla", "a-very-long-username-of-thirty-2"] {
+            ben.eval(&format!("{elsewhere} return sign('{who}', 'wrong-wrong-wrong')")).await?;
+        }
+    }
+    ben.console_errors().await?; // the refused sign-ins
+    look_at(&ben, &house, "/settings/sessions", "sessions").await?;
+    ben.click("Sign out everywhere else").await?;
+    look(&ben, "sessions-confirm").await?;
+    ben.click_css("#confirm-yes").await?;
+    ben.wait_text("signed out everywhere else").await?;
+    look(&ben, "sessions-ended").await?;
+    look_at(&ada, &house, "/admin/users", "admin-users-locked").await?;
+    ada.click("Actions for carla").await?;
+    look(&ada, "admin-users-locked-menu").await?;
+    ada.click("Unlock").await?;
+    ada.wait_text("carla may sign in again").await?;
+    ben.quit().await?;
+    ada.quit().await
+}
