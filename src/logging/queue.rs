@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -10,6 +11,9 @@ use parking_lot::{Condvar, Mutex};
 const MOST: usize = 4 * 1024 * 1024;
 /// A buffer that has grown beyond this is not kept.
 const KEPT: usize = 64 * 1024;
+/// The writer takes what gathers in this time at once: on a busy server it would be woken for each
+/// line.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// The buffer. Cloning shares it.
 #[derive(Clone, Default)]
@@ -28,6 +32,8 @@ struct State {
     dropped: u64,
     untold: u64,
     closed: bool,
+    /// The writer waits for a line, not for its pause to end.
+    asleep: bool,
 }
 
 impl Queue {
@@ -39,10 +45,10 @@ impl Queue {
             state.untold += 1;
             return;
         }
-        let was_empty = state.waiting.is_empty();
         state.waiting.extend_from_slice(line.as_bytes());
+        let asleep = std::mem::take(&mut state.asleep);
         drop(state);
-        if was_empty {
+        if asleep {
             self.0.filled.notify_one();
         }
     }
@@ -64,8 +70,10 @@ impl Queue {
         loop {
             let mut state = self.0.state.lock();
             while state.waiting.is_empty() && !state.closed {
+                state.asleep = true;
                 self.0.filled.wait(&mut state);
             }
+            state.asleep = false;
             if state.waiting.is_empty() {
                 return;
             }
@@ -81,6 +89,11 @@ impl Queue {
             batch.clear();
             if batch.capacity() > KEPT {
                 batch = Vec::new();
+            }
+            let mut state = self.0.state.lock();
+            if !state.closed {
+                // Ended early by the close alone.
+                self.0.filled.wait_for(&mut state, GATHER);
             }
         }
     }
