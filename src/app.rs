@@ -132,12 +132,19 @@ impl App {
         let keys = config.secret_keys(&random)?;
         let ring = KeyRing::new(&keys.iter().map(String::as_bytes).collect::<Vec<_>>());
         let db = Db::open(&config.location(), clock.now()).await?;
-        let accounts = Accounts::new(db.clone(), clock.clone(), random.clone(), ring.clone(), options::accounts(&config)?);
+        let accounts = Accounts::new(
+            db.clone(),
+            clock.clone(),
+            random.clone(),
+            ring.clone(),
+            options::accounts(&config)?,
+        );
         if !accounts.key_fits().await? {
             return Err(StartError::WrongKey);
         }
         accounts.reload_settings().await?;
-        let models = Models::new(&config, &clock, demo_pace).map_err(|error| StartError::Other(error.to_string()))?;
+        let models =
+            Models::new(&config, &clock, demo_pace).map_err(|error| StartError::Other(error.to_string()))?;
         let engine = chat::Engine::new(
             db.clone(),
             clock.clone(),

@@ -79,12 +79,9 @@ impl AppError {
                 "This form is out of date",
                 "Open the page again and send it once more. Nothing was changed.".to_owned(),
             ),
-            Self::InvalidCredentials => (
-                S::UNAUTHORIZED,
-                "invalid-credentials",
-                "Sign-in failed",
-                GENERIC_SIGN_IN_ERROR.to_owned(),
-            ),
+            Self::InvalidCredentials => {
+                (S::UNAUTHORIZED, "invalid-credentials", "Sign-in failed", GENERIC_SIGN_IN_ERROR.to_owned())
+            }
             Self::Validation(_) => (
                 S::UNPROCESSABLE_ENTITY,
                 "validation",

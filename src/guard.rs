@@ -182,7 +182,8 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
         return ctx.error(AppError::NotFound);
     }
     if ctx.query.as_deref().is_some_and(|query| decoded(query).any(|text| text.contains('\0'))) {
-        return ctx.error(AppError::BadRequest("The address contains a character that cannot be used.".into()));
+        return ctx
+            .error(AppError::BadRequest("The address contains a character that cannot be used.".into()));
     }
     let mut response = match check(&ctx, rule, dead_session.as_ref(), &mut parts, body).await {
         Ok(body) => {
@@ -297,7 +298,9 @@ async fn check(
         // Nothing to come back to: this address takes no GET.
         return Err(Box::new(unauthenticated(ctx, None)));
     }
-    if let (Guard::SignedOut, Source::Own, false, Some(principal)) = (rule.guard, source, ctx.json, &ctx.principal) {
+    if let (Guard::SignedOut, Source::Own, false, Some(principal)) =
+        (rule.guard, source, ctx.json, &ctx.principal)
+    {
         return Err(Box::new(pages::carried::signed_in_already(ctx, &principal.user_id, input).await));
     }
     if !exempt(ctx, rule, source, &input) {
@@ -306,7 +309,8 @@ async fn check(
         if !csrf::valid(ctx.csrf_secret(), token) {
             // A page of the session before, in a browser without scripts; ours keep the prompt themselves.
             let navigates = parts.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate");
-            if let (Body::Prompt, Source::Own, true, Some(principal)) = (rule.body, source, navigates, &ctx.principal)
+            if let (Body::Prompt, Source::Own, true, Some(principal)) =
+                (rule.body, source, navigates, &ctx.principal)
                 && admit(ctx, rule.guard).is_ok()
                 && let Some(answer) = pages::carried::out_of_date(ctx, &principal.user_id, input).await
             {
@@ -374,7 +378,11 @@ fn forbidden(ctx: &Ctx) -> Response {
     if ctx.json || ctx.path.starts_with("/chat") || ctx.path == "/" {
         return ctx.error(AppError::Forbidden);
     }
-    answer::see_other_with(ctx, "/chat", Flash::new(Kind::Bad, "You may not open that page. Ask an Admin if you need it."))
+    answer::see_other_with(
+        ctx,
+        "/chat",
+        Flash::new(Kind::Bad, "You may not open that page. Ask an Admin if you need it."),
+    )
 }
 
 /// Tells an error outside the table of routes, to whoever asks.

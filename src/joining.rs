@@ -3,8 +3,8 @@
 //! An account, its role, its Welcome Chat and its mails are one transaction: all of it or nothing.
 
 use accounts::{
-    Busy, CheckError, Checked, Client, Created, FirstFactor, Limit, NewAccount, Pending, Prepared, Purpose, SetUpError,
-    SignUpError, ThrottleError, User,
+    Busy, CheckError, Checked, Client, Created, FirstFactor, Limit, NewAccount, Pending, Prepared, Purpose,
+    SetUpError, SignUpError, ThrottleError, User,
 };
 use base::{DbError, Tx};
 use chat::chats::Welcome;
@@ -50,8 +50,11 @@ pub async fn sign_up(app: &App, new: &NewAccount, client: &Client) -> Result<Joi
         return pending(app, &prepared, client).await;
     }
     let mut tx = app.db.begin().await?;
-    let created =
-        app.accounts.insert_account(&mut tx, &prepared, accounts::ROLE_USER, false, None).await.map_err(refused)?;
+    let created = app
+        .accounts
+        .insert_account(&mut tx, &prepared, accounts::ROLE_USER, false, None)
+        .await
+        .map_err(refused)?;
     welcome(app, &mut tx, &created.user).await?;
     tx.commit().await?;
     app.outbox.notify_one();
@@ -70,9 +73,12 @@ async fn pending(app: &App, prepared: &Prepared, client: &Client) -> Result<Join
                 let link = app.link(&format!("/verify-email/{verify_token}"));
                 app.mailer.verify_email(&site.name, &user.email, &user.first_name, &link)
             }
-            Pending::EmailTaken { owner } => {
-                app.mailer.already_registered(&site.name, &owner.email, &owner.first_name, &app.link("/login"))
-            }
+            Pending::EmailTaken { owner } => app.mailer.already_registered(
+                &site.name,
+                &owner.email,
+                &owner.first_name,
+                &app.link("/login"),
+            ),
         };
         app.accounts.queue_mail(&mut tx, &mail).await?;
     }
@@ -145,9 +151,18 @@ pub async fn set_up(app: &App, new: &NewAccount, token: &str) -> Result<FirstFac
     Ok(created.first_factor)
 }
 
-/// An account made by an operator (command line): its e-mail counts as verified, no mail is sent.
+/// An account made by an operator (command line): its e-mail counts as verified, no mail is sent,
+/// and it may go without a last name.
 pub async fn create(app: &App, new: &NewAccount, role: &str) -> Result<User, AppError> {
-    let checked = app.accounts.check_new(new.clone()).await.map_err(unfit)?;
+    let nameless = new.last_name.is_empty();
+    let mut new = new.clone();
+    if nameless {
+        new.last_name.push('-');
+    }
+    let mut checked = app.accounts.check_new(new).await.map_err(unfit)?;
+    if nameless {
+        checked.last_name.clear();
+    }
     let prepared = prepare(app, checked).await?;
     let mut tx = app.db.begin().await?;
     let created = app.accounts.insert_account(&mut tx, &prepared, role, true, None).await.map_err(refused)?;

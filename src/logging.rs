@@ -103,7 +103,11 @@ pub fn start(config: &Logging) -> Result<Log, String> {
 fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let cause = panic.payload_as_str().unwrap_or("unknown");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    tracing::error!(error.cause = cause, error.place = place, "panicked: a fault of this program, please report it");
+    tracing::error!(
+        error.cause = cause,
+        error.place = place,
+        "panicked: a fault of this program, please report it"
+    );
 }
 
 fn prepare(

@@ -27,7 +27,11 @@ pub struct Models {
 }
 
 impl Models {
-    pub fn new(config: &Config, clock: &Clock, demo_pace: Option<Duration>) -> Result<Self, upstream::HttpError> {
+    pub fn new(
+        config: &Config,
+        clock: &Clock,
+        demo_pace: Option<Duration>,
+    ) -> Result<Self, upstream::HttpError> {
         let http = Http::new(&upstream::Options::default())?;
         let clock = clock.clone();
         let mut pool = Pool::new(http.clone(), Arc::new(move || clock.now()));
@@ -99,7 +103,12 @@ impl Models {
             let endpoint = match endpoints.get(&route.upstream_id) {
                 Some(endpoint) => endpoint.clone(),
                 None => {
-                    let Some(endpoint) = endpoint(&route.upstream_id, &route.upstream, &route.base_url, route.key.as_ref().map(|key| key.expose())) else {
+                    let Some(endpoint) = endpoint(
+                        &route.upstream_id,
+                        &route.upstream,
+                        &route.base_url,
+                        route.key.as_ref().map(|key| key.expose()),
+                    ) else {
                         continue;
                     };
                     let endpoint = Arc::new(endpoint);
@@ -140,7 +149,11 @@ impl Models {
         let mut wait = REFRESH;
         for upstream in upstreams.iter().filter(|upstream| upstream.enabled) {
             if let Err(cause) = self.refresh_one(app, upstream).await {
-                tracing::warn!(upstream.name, error.cause = cause, "the upstream's models could not be listed");
+                tracing::warn!(
+                    upstream.name,
+                    error.cause = cause,
+                    "the upstream's models could not be listed"
+                );
                 wait = RETRY;
             }
         }
@@ -155,7 +168,10 @@ impl Models {
         let key = key.as_ref().map(|key| key.expose());
         let endpoint = endpoint(&upstream.id, &upstream.name, &upstream.base_url, key)
             .ok_or_else(|| "its address is not usable".to_owned())?;
-        self.list(app, &endpoint).await.map(drop).map_err(|failed| format!("{}: {}", failed.kind.code(), failed.cause))
+        self.list(app, &endpoint)
+            .await
+            .map(drop)
+            .map_err(|failed| format!("{}: {}", failed.kind.code(), failed.cause))
     }
 
     /// Asks an upstream for its models and takes them into the catalog.

@@ -128,7 +128,14 @@ impl Routes {
         self.route(Method::POST, MethodFilter::POST, path, guard, handler)
     }
 
-    fn route<H, T>(&mut self, method: Method, on_method: MethodFilter, path: &'static str, guard: Guard, handler: H) -> &mut Self
+    fn route<H, T>(
+        &mut self,
+        method: Method,
+        on_method: MethodFilter,
+        path: &'static str,
+        guard: Guard,
+        handler: H,
+    ) -> &mut Self
     where
         H: Handler<T, App>,
         T: 'static,

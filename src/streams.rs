@@ -37,10 +37,9 @@ impl Streams {
         if theirs.map(|open| open.ended.receiver_count()).sum::<usize>() >= most {
             return None;
         }
-        let entry = open.entry(session_id.to_owned()).or_insert_with(|| Open {
-            user_id: user_id.to_owned(),
-            ended: watch::Sender::new(false),
-        });
+        let entry = open
+            .entry(session_id.to_owned())
+            .or_insert_with(|| Open { user_id: user_id.to_owned(), ended: watch::Sender::new(false) });
         Some(Watch {
             streams: self.clone(),
             session_id: session_id.to_owned(),

@@ -56,7 +56,9 @@ pub async fn assign_role(ctx: Ctx, member: Member, mut input: Input) -> Result<R
     match ctx.app.accounts.assign_role(&*member, &user, &role).await {
         Ok(_) => Ok(answer::json(StatusCode::OK, &json!({ "message": "The role is assigned." }))),
         Err(PeopleError::NoRole) => Err(AppError::field("role_id", "There is no role with this id or name.")),
-        Err(PeopleError::NotFound) => Err(AppError::field("user_id", "There is no user with this id or username.")),
+        Err(PeopleError::NotFound) => {
+            Err(AppError::field("user_id", "There is no user with this id or username."))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -50,8 +50,11 @@ pub async fn run(app: &App, command: UserCommand) -> Result<(), Failure> {
 
 /// SEC-28: the way back in where the only Admin is locked out.
 async fn unlock(app: &App, name: &str) -> Result<(), Failure> {
-    let changed =
-        app.accounts.unlock(Actor::Operator, name).await.map_err(|error| Failure::Failed(error.to_string()))?;
+    let changed = app
+        .accounts
+        .unlock(Actor::Operator, name)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
     let state = if changed.changed { "may sign in again" } else { "was not locked" };
     println!("{} {state}.", changed.user.username);
     Ok(())
@@ -64,10 +67,9 @@ async fn create(app: &App, create: Create) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(format!("the password could not be read: {error}")))?;
     let password = password.strip_suffix('\n').unwrap_or(&password);
     let password = password.strip_suffix('\r').unwrap_or(password);
-    let named = |given: String, otherwise: &str| if given.is_empty() { otherwise.to_owned() } else { given };
     let new = NewAccount {
-        first_name: named(create.first_name, &create.username),
-        last_name: named(create.last_name, &create.role),
+        first_name: if create.first_name.is_empty() { create.username.clone() } else { create.first_name },
+        last_name: create.last_name,
         username: create.username,
         email: create.email,
         password: password.to_owned(),

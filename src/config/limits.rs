@@ -44,9 +44,13 @@ impl Limits {
     }
 
     pub(super) fn check(&self, wrong: &mut super::Problems) {
-        let at_once =
-            [("generations_per_user", self.generations_per_user), ("streams_per_user", self.streams_per_user)];
-        for (key, number) in self.all().map(|(limit, number)| (limit.key(), number)).into_iter().chain(at_once) {
+        let at_once = [
+            ("generations_per_user", self.generations_per_user),
+            ("streams_per_user", self.streams_per_user),
+        ];
+        for (key, number) in
+            self.all().map(|(limit, number)| (limit.key(), number)).into_iter().chain(at_once)
+        {
             if !(1..=1_000_000).contains(&number) {
                 wrong.add(&format!("limits.{key}"), "a whole number from 1 to 1000000");
             }

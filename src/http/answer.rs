@@ -123,7 +123,8 @@ pub fn error(ctx: &Ctx, error: &AppError) -> Response {
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     } else {
-        let home = if ctx.principal.is_some() { ("/chat", "Back to your chats") } else { ("/login", "Sign in") };
+        let home =
+            if ctx.principal.is_some() { ("/chat", "Back to your chats") } else { ("/login", "Sign in") };
         let what = match error.fields() {
             Some(fields) => fields.values().cloned().collect::<Vec<_>>().join(" "),
             None => problem.detail,

@@ -36,10 +36,7 @@ fn address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
 
 fn parse(part: &str) -> Option<IpAddr> {
     let part = part.trim();
-    part.parse()
-        .ok()
-        .or_else(|| part.parse::<SocketAddr>().ok().map(|address| address.ip()))
-        .map(canonical)
+    part.parse().ok().or_else(|| part.parse::<SocketAddr>().ok().map(|address| address.ip())).map(canonical)
 }
 
 /// `::ffff:192.0.2.1` is 192.0.2.1.

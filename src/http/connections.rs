@@ -21,7 +21,12 @@ use tower::ServiceExt as _;
 ///
 /// A connection is closed when the head of its next request is not there after `patience`, be it
 /// half sent or not begun.
-pub async fn serve(listener: TcpListener, router: Router, patience: Duration, stopped: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    patience: Duration,
+    stopped: impl Future<Output = ()>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
     let open = GracefulShutdown::new();
@@ -36,7 +41,9 @@ pub async fn serve(listener: TcpListener, router: Router, patience: Duration, st
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
             let router = router.clone();
-            async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+            async move {
+                Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+            }
         });
         let connection = open.watch(http.serve_connection(TokioIo::new(stream), answer));
         tokio::spawn(async move {

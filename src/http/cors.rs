@@ -14,7 +14,9 @@ pub async fn allow(State(app): State<App>, request: Request, next: Next) -> Resp
     }
     let origin = request.headers().get(header::ORIGIN).cloned();
     let allowed = origin.filter(|origin| {
-        origin.to_str().is_ok_and(|origin| app.config.server.cors_origins.iter().any(|a| a.as_str() == origin))
+        origin
+            .to_str()
+            .is_ok_and(|origin| app.config.server.cors_origins.iter().any(|a| a.as_str() == origin))
     });
     let preflight = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

@@ -28,7 +28,8 @@ impl Input {
     /// 415 for other content types, 422 for broken JSON or a repeated field.
     pub fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, AppError> {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = content_type.map(|value| value.split(';').next().unwrap_or("").trim().to_ascii_lowercase());
+        let kind =
+            content_type.map(|value| value.split(';').next().unwrap_or("").trim().to_ascii_lowercase());
         match kind.as_deref() {
             Some("application/json") => Self::from_json(body),
             Some("application/x-www-form-urlencoded") => Self::from_form(body),
@@ -237,7 +238,10 @@ mod tests {
     fn sec_88_a_field_counts_once() {
         for body in [r#"{"a":"1","a":"2"}"#, r#"{"a":"1","b":"x","\u0061":"1"}"#] {
             let error = json(body).unwrap_err();
-            assert!(matches!(&error, AppError::BadRequest(text) if text == "The field a is given twice."), "{error:?}");
+            assert!(
+                matches!(&error, AppError::BadRequest(text) if text == "The field a is given twice."),
+                "{error:?}"
+            );
         }
         assert!(Input::from_form(b"a=1&b=x&%61=1").is_err());
         assert!(json(r#"{"a":"1","b":"1"}"#).is_ok());

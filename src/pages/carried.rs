@@ -111,7 +111,8 @@ pub async fn signed_in_already(ctx: &Ctx, user_id: &str, mut input: Input) -> Re
 /// A prompt from a page of the session before: kept, not sent. `None` where there is nothing to keep.
 pub async fn out_of_date(ctx: &Ctx, user_id: &str, mut input: Input) -> Option<Response> {
     let kept = Carried::of(ctx, &mut input, None).keep(ctx, user_id).await;
-    let words = "That page was out of date, so nothing was sent. Your prompt stands in the field: send it once more.";
+    let words =
+        "That page was out of date, so nothing was sent. Your prompt stands in the field: send it once more.";
     match kept {
         Ok(path) => path.map(|path| see_other_with(ctx, &path, Flash::new(Kind::Warn, words))),
         Err(error) => Some(crate::http::answer::error(ctx, &error)),

@@ -31,7 +31,8 @@ pub async fn page(ctx: Ctx) -> Result<Response, AppError> {
         .unwrap_or_default();
     let accounts = &ctx.app.accounts;
     // The command line may have made an Admin since the link was printed.
-    let usable = accounts.peek_token(Purpose::SetUp, &token).await?.is_some() && accounts.setup_needed().await?;
+    let usable =
+        accounts.peek_token(Purpose::SetUp, &token).await?.is_some() && accounts.setup_needed().await?;
     Ok(show(&ctx, StatusCode::OK, usable, token, &NewAccount::default(), &FieldErrors::new(), None))
 }
 
@@ -50,9 +51,7 @@ fn show(
     let mut response = ctx.html_as(status, &page);
     // The address holds the token (SEC-64). The page itself then says `strict-origin`, which tells no path either:
     // under `no-referrer` a browser sends the form with `Origin: null`, which is refused (SEC-83).
-    response
-        .headers_mut()
-        .insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }
 
@@ -67,7 +66,9 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
     };
     match done {
         Ok(factor) => match ctx.app.accounts.complete_login(factor, &ctx.client).await {
-            Ok(accounts::Outcome::Session(session)) => Ok(sign_in::signed_in(&ctx, &session, as_json, "/admin")),
+            Ok(accounts::Outcome::Session(session)) => {
+                Ok(sign_in::signed_in(&ctx, &session, as_json, "/admin"))
+            }
             _ => Ok(crate::http::answer::see_other("/login")),
         },
         Err(error) if as_json => Err(error),
@@ -78,7 +79,8 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
             let problem = error.problem();
             let none = FieldErrors::new();
             let text = error.fields().is_none().then(|| format!("{}. {}", problem.title, problem.detail));
-            let shown = show(&ctx, problem.status, true, token, &typed, error.fields().unwrap_or(&none), text);
+            let shown =
+                show(&ctx, problem.status, true, token, &typed, error.fields().unwrap_or(&none), text);
             Ok(with_wait(shown, &error))
         }
     }

@@ -59,7 +59,8 @@ pub async fn page(ctx: Ctx) -> Response {
         }
     }
     if notice.is_none() && next.is_some() {
-        notice = Some(("warn", "Please sign in".to_owned(), "Then you go on where you wanted to.".to_owned()));
+        notice =
+            Some(("warn", "Please sign in".to_owned(), "Then you go on where you wanted to.".to_owned()));
     }
     if ctx.app.setup_is_open() && notice.is_none() {
         notice = Some((
@@ -207,7 +208,9 @@ mod tests {
         for good in ["/chat", "/chat/1?x=2", "/admin/users?q=a%2Fb"] {
             assert!(safe_next(good), "{good}");
         }
-        for bad in ["//e", "/\\e", "https:e", "https://e", "", "chat", "/a\nb", "/a\\b", "javascript:x", "/\te"] {
+        for bad in
+            ["//e", "/\\e", "https:e", "https://e", "", "chat", "/a\nb", "/a\\b", "javascript:x", "/\te"]
+        {
             assert!(!safe_next(bad), "{bad:?}");
         }
     }

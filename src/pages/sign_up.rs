@@ -115,7 +115,9 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         // The page goes through the same gate as every sign-in (SEC-38).
         Ok(Joined::Member(created)) => {
             match ctx.app.accounts.complete_login(created.first_factor, &ctx.client).await {
-                Ok(accounts::Outcome::Session(session)) => Ok(sign_in::signed_in(&ctx, &session, false, "/chat")),
+                Ok(accounts::Outcome::Session(session)) => {
+                    Ok(sign_in::signed_in(&ctx, &session, false, "/chat"))
+                }
                 _ => Ok(see_other_with(
                     &ctx,
                     "/login",

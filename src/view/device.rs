@@ -72,7 +72,10 @@ mod tests {
                 "(iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/19.0 Mobile/15E148 Safari/604.1",
                 "Safari on iPhone",
             ),
-            ("(Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/19.0 Safari/605.1.15", "Safari on Mac"),
+            (
+                "(Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/19.0 Safari/605.1.15",
+                "Safari on Mac",
+            ),
             ("(X11; Linux x86_64) HeadlessChrome/140.0 Safari/537.36", "Chrome on Linux"),
             ("(PlayStation 5)", "An unknown device"),
         ] {

@@ -96,6 +96,7 @@ pub fn iso_date<T: Int>(micros: T, _: &dyn Values) -> Result<String> {
 fn symbol(class: &str, name: &str) -> HtmlSafeOutput<String> {
     let file = assets::url("icons.svg");
     let name = format::escape(name);
-    let parts = [r#"<svg class=""#, class, r#"" aria-hidden="true"><use href=""#, file, "#i-", &name, r#""/></svg>"#];
+    let parts =
+        [r#"<svg class=""#, class, r#"" aria-hidden="true"><use href=""#, file, "#i-", &name, r#""/></svg>"#];
     HtmlSafeOutput(parts.concat())
 }

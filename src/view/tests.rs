@@ -83,7 +83,9 @@ fn answer(state: State) -> Answer {
         model: "demo".to_owned(),
         started_at: NOW - 3_200_000,
         finished_at: None,
-        html: Arc::from("<div class=\"block\" data-index=\"0\"><p>One</p></div><div class=\"block\" data-index=\"1\"><p>Two</p></div>"),
+        html: Arc::from(
+            "<div class=\"block\" data-index=\"0\"><p>One</p></div><div class=\"block\" data-index=\"1\"><p>Two</p></div>",
+        ),
         problem: None,
         figures: vec!["412 tokens".to_owned(), "58 tok/s".to_owned()],
         versions: None,

@@ -223,7 +223,8 @@ async fn sec_83_a_prompt_from_a_page_out_of_date_stands_in_the_composer() {
     assert_eq!(app.stub().count(), 1);
     // A script keeps the prompt in its page, so it hears the refusal; so does everybody else.
     app.post(&ann, "/chat", &[("prompt", "typed long ago"), ("model", "echo")]).await;
-    let evil = ann.clone().with_header("origin", "https://evil.example").with_header("sec-fetch-mode", "navigate");
+    let evil =
+        ann.clone().with_header("origin", "https://evil.example").with_header("sec-fetch-mode", "navigate");
     for client in [&ann, &evil] {
         assert_eq!(client.post("/chat", &form).await.status, 403);
     }

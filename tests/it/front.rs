@@ -46,11 +46,17 @@ async fn sec_88_half_a_request_is_not_waited_for() {
     let (nothing, half_head, half_body) = tokio::join!(
         half(&app.base, ""),
         half(&app.base, "GET /login HTTP/1.1\r\nhost: x\r\nx-a"),
-        half(&app.base, "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{\"a\":"),
+        half(
+            &app.base,
+            "POST /login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{\"a\":"
+        ),
     );
     assert_eq!(nothing, "");
     assert!(!half_head.contains(" 200 "), "{half_head}");
-    assert!(half_body.starts_with("HTTP/1.1 408 ") && half_body.contains("/problems/too-slow"), "{half_body}");
+    assert!(
+        half_body.starts_with("HTTP/1.1 408 ") && half_body.contains("/problems/too-slow"),
+        "{half_body}"
+    );
     let chunked = Box::leak(format!("{head}transfer-encoding: chunked\r\n\r\n5\r\na=b&c").into_boxed_str());
     let page = half(&app.base, chunked).await;
     assert!(page.starts_with("HTTP/1.1 408 ") && page.contains("<html"), "{page}");
@@ -77,7 +83,8 @@ async fn sec_88_a_panic_is_answered() {
         ("application/json", "application/problem+json", "/problems/internal"),
     ] {
         let request = Request::get("/boom").header("accept", accept);
-        let request = request.extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 1)))).body(Body::empty());
+        let request =
+            request.extension(ConnectInfo(SocketAddr::from(([192, 0, 2, 7], 1)))).body(Body::empty());
         let response = router.clone().oneshot(request.unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()["content-type"], kind);

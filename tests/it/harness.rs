@@ -41,9 +41,9 @@ impl Wishes {
     /// The limits of sign-up and sign-in out of the way.
     pub fn unlimited() -> Self {
         let names = ["SIGN_UP_IP", "SIGN_IN_IP", "SIGN_IN_ACCOUNT_IP"];
-        names.iter().fold(Self::default(), |wishes, name| {
-            wishes.set(&format!("ANTEROOM_LIMITS__{name}"), "1000000")
-        })
+        names
+            .iter()
+            .fold(Self::default(), |wishes, name| wishes.set(&format!("ANTEROOM_LIMITS__{name}"), "1000000"))
     }
 
     /// A setting, by its variable.

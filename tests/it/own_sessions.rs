@@ -40,7 +40,15 @@ async fn sec_81_a_person_sees_their_sessions_and_ends_them() {
 
     let page = here.get("/settings/sessions").await;
     assert_eq!(page.status, 200);
-    for part in ["Firefox on Linux", "This one", "Safari on iPhone", "curl", "An unknown device", "127.0.0.1", "Password"] {
+    for part in [
+        "Firefox on Linux",
+        "This one",
+        "Safari on iPhone",
+        "curl",
+        "An unknown device",
+        "127.0.0.1",
+        "Password",
+    ] {
         assert!(page.body.contains(part), "{part}: {}", page.body);
     }
     assert!(!page.body.contains("<script>alert"));
@@ -62,7 +70,11 @@ async fn sec_81_a_person_sees_their_sessions_and_ends_them() {
     let reply = app.post(&here, &format!("/settings/sessions/{phone_id}/end"), &[]).await;
     assert_eq!((reply.status.as_u16(), reply.location()), (303, Some("/settings/sessions")));
     let page = here.get("/settings/sessions").await;
-    assert!(page.body.contains("That device is signed out.") && !page.body.contains("iPhone"), "{}", page.body);
+    assert!(
+        page.body.contains("That device is signed out.") && !page.body.contains("iPhone"),
+        "{}",
+        page.body
+    );
     assert_eq!((is_in(&phone).await, is_in(&program).await, is_in(&here).await), (false, true, true));
 
     let reply = app.post(&here, "/settings/sessions/end-others", &[]).await;

@@ -33,7 +33,16 @@ async fn litellm(bench: &Bench, program: &Path) -> Result<Process> {
     let port = parts::free_address()?.port();
     let mut command = Command::new(program);
     command
-        .args(["--config", "config.yaml", "--host", "127.0.0.1", "--port", &port.to_string(), "--telemetry", "False"])
+        .args([
+            "--config",
+            "config.yaml",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--telemetry",
+            "False",
+        ])
         .env("LITELLM_MASTER_KEY", KEY)
         // It would fetch its list of prices.
         .env("LITELLM_LOCAL_MODEL_COST_MAP", "True");

@@ -101,7 +101,11 @@ async fn events(db: &Db, random: &Random, people: &[Person], calls: &[Call]) -> 
 }
 
 /// Sums by a span of time, user and model, in the order of the tables' keys.
-fn sums(people: &[Person], calls: &[Call], span: impl Fn(Micros) -> i64) -> BTreeMap<(i64, usize, usize), Sums> {
+fn sums(
+    people: &[Person],
+    calls: &[Call],
+    span: impl Fn(Micros) -> i64,
+) -> BTreeMap<(i64, usize, usize), Sums> {
     // Users by the order of their ids, which is that of the key.
     let mut order: Vec<usize> = (0..people.len()).collect();
     order.sort_unstable_by_key(|index| &people[*index].id);
@@ -174,7 +178,9 @@ async fn latencies(db: &Db, calls: &[Call]) -> Result<()> {
     let mut counts: BTreeMap<(i64, &str, &str, i64), i64> = BTreeMap::new();
     for call in calls.iter().filter(|call| !call.failed) {
         for (metric, time) in [("duration", call.duration), ("ttft", call.ttft)] {
-            *counts.entry((call.at.div_euclid(HOUR), MODELS[call.model], metric, bucket(time))).or_default() += 1;
+            *counts
+                .entry((call.at.div_euclid(HOUR), MODELS[call.model], metric, bucket(time)))
+                .or_default() += 1;
         }
     }
     let rows: Vec<_> = counts.into_iter().collect();

@@ -63,7 +63,8 @@ async fn pages(bench: &Bench, setup: &Setup) -> Result<[Page; 2]> {
         // The first one renders the answers.
         let first = connection.send("GET", &path, &person.cookie, "").await?;
         let text = first.text();
-        let (chats, messages) = (text.matches("href=\"/chat/").count(), text.matches("data-message=").count());
+        let (chats, messages) =
+            (text.matches("href=\"/chat/").count(), text.matches("data-message=").count());
         if first.status != 200 || messages != 20 || chats < 20 {
             return Err(format!("{} with {chats} chats and {messages} messages", first.status).into());
         }

@@ -71,8 +71,10 @@ impl Process {
         clock: &Clock,
     ) -> Result<Self> {
         let log = std::fs::File::create(folder.join("log"))?;
-        let own: Vec<_> =
-            command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        let own: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
         let kept = ["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         command.env_clear().envs(kept).envs(own);
         command.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -109,7 +111,8 @@ impl Process {
         // The name, in brackets, may hold anything.
         let (_, rest) = stat.rsplit_once(')').ok_or("no stat")?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        let [user, system] = [fields.get(11), fields.get(12)].map(|field| field.copied().unwrap_or("0").parse::<i64>());
+        let [user, system] =
+            [fields.get(11), fields.get(12)].map(|field| field.copied().unwrap_or("0").parse::<i64>());
         Ok((user? + system?) * 10_000)
     }
 

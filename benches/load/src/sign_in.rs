@@ -45,7 +45,8 @@ fn alone(clock: &Clock, threads: usize) -> Result<f64> {
         for _ in 0..threads {
             scope.spawn(|| {
                 while clock.monotonic() < end {
-                    let costs = Params::new(params.memory_kib, params.iterations, params.parallelism, Some(32));
+                    let costs =
+                        Params::new(params.memory_kib, params.iterations, params.parallelism, Some(32));
                     let mut output = [0; 32];
                     let done = costs.map(|costs| {
                         Argon2::new(Algorithm::Argon2id, Version::V0x13, costs).hash_password_into(
@@ -66,15 +67,24 @@ fn alone(clock: &Clock, threads: usize) -> Result<f64> {
 }
 
 /// Signs people in for a while on many connections; gives sign-ins a second and the times of `/healthz` meanwhile.
-async fn saturate(bench: &Bench, server: &Process, people: &[Person], addresses: &Addresses) -> Result<(f64, Vec<i64>)> {
+async fn saturate(
+    bench: &Bench,
+    server: &Process,
+    people: &[Person],
+    addresses: &Addresses,
+) -> Result<(f64, Vec<i64>)> {
     let start = bench.clock.monotonic() + 1_000_000;
     let end = start + MEASURED;
     let mut tasks = Vec::new();
     for number in 0..CONNECTIONS {
         let mut connection = Connection::open(server.port).await?;
         let (clock, addresses) = (bench.clock.clone(), addresses.clone());
-        let own: Vec<String> =
-            people.iter().skip(number).step_by(CONNECTIONS).map(|person| body(&person.username, PASSWORD)).collect();
+        let own: Vec<String> = people
+            .iter()
+            .skip(number)
+            .step_by(CONNECTIONS)
+            .map(|person| body(&person.username, PASSWORD))
+            .collect();
         tasks.push(tokio::spawn(async move {
             let mut count = 0;
             for body in own.iter().cycle() {
@@ -129,7 +139,8 @@ async fn known_and_unknown(
         for (kind, who) in pair {
             let headers = format!("{}content-type: application/json\r\n", addresses.header());
             let before = bench.clock.monotonic();
-            let reply = connection.send("POST", "/login", &headers, &body(who, "not-the-right-one-7")).await?;
+            let reply =
+                connection.send("POST", "/login", &headers, &body(who, "not-the-right-one-7")).await?;
             times[kind].push(bench.clock.monotonic() - before);
             reply.json(401)?;
         }
@@ -164,6 +175,11 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let apart = (unknown as f64 / known as f64 - 1.0).abs() * 100.0;
     bench.table.tell("refused sign-in, known user, median", millis(known));
     bench.table.tell("refused sign-in, unknown user, median", millis(unknown));
-    bench.table.judge("known and unknown users, medians apart", format!("{apart:.1} %"), "<= 10 %", apart <= 10.0);
+    bench.table.judge(
+        "known and unknown users, medians apart",
+        format!("{apart:.1} %"),
+        "<= 10 %",
+        apart <= 10.0,
+    );
     server.stop().await
 }

@@ -88,7 +88,8 @@ fn rfind_index(data: &[u8]) -> Option<usize> {
 /// Sends a prompt and follows the answer to its end, on one connection.
 async fn follow(port: u16, cookie: &str, csrf: &str, words: usize, progress: &Progress) -> Result<()> {
     let mut connection = Connection::open(port).await?;
-    let prompt = serde_json::json!({ "prompt": format!("!tokens-{words}@20 please"), "model": "echo" }).to_string();
+    let prompt =
+        serde_json::json!({ "prompt": format!("!tokens-{words}@20 please"), "model": "echo" }).to_string();
     let headers = format!("{cookie}content-type: application/json\r\nx-csrftoken: {csrf}\r\n");
     let chat = connection.send("POST", "/chat", &headers, &prompt).await?.json(201)?;
     let path = format!("/chat/{}/events", chat["chat_id"].as_str().ok_or("no chat_id")?);

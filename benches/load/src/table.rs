@@ -38,13 +38,16 @@ impl Table {
     /// The table as text, `name | measured | wanted | ok`.
     pub fn print(&self) -> String {
         let columns: [fn(&Line) -> &str; 3] = [|line| &line.name, |line| &line.measured, |line| &line.wanted];
-        let widths = columns.map(|text| {
-            self.0.iter().map(|line| text(line).chars().count()).max().unwrap_or(0).max(8)
-        });
+        let widths = columns
+            .map(|text| self.0.iter().map(|line| text(line).chars().count()).max().unwrap_or(0).max(8));
         let mut out = String::new();
         let [name, measured, wanted] = widths;
         // Writing to a String does not fail.
-        let _ = writeln!(out, "| {:<name$} | {:>measured$} | {:<wanted$} |        |", "what", "measured", "wanted");
+        let _ = writeln!(
+            out,
+            "| {:<name$} | {:>measured$} | {:<wanted$} |        |",
+            "what", "measured", "wanted"
+        );
         let _ = writeln!(out, "|{:-<name$}--|-{:->measured$}:|{:-<wanted$}--|--------|", "", "", "");
         for line in &self.0 {
             let word = match line.ok {

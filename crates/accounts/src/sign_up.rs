@@ -302,8 +302,9 @@ impl Accounts {
             }
             let errors = match self.insert_account(tx, prepared, ROLE_USER, false, Some(expires)).await {
                 Ok(Created { user, .. }) => {
-                    let verify_token =
-                        self.create_token(tx, Purpose::VerifyEmail, Some(&user.id), Some(&user.email)).await?;
+                    let verify_token = self
+                        .create_token(tx, Purpose::VerifyEmail, Some(&user.id), Some(&user.email))
+                        .await?;
                     return Ok(Pending::Created { user, verify_token });
                 }
                 Err(SignUpError::Taken(errors)) => errors,

@@ -136,7 +136,8 @@ mod tests {
     fn sec_46_a_sealed_value_opens_only_in_its_own_context_and_with_its_key() {
         let random = Random::os();
         let old = KeyRing::new(&[b"old secret old secret old secret old"]);
-        let both = KeyRing::new(&[b"new secret new secret new secret new", b"old secret old secret old secret old"]);
+        let both =
+            KeyRing::new(&[b"new secret new secret new secret new", b"old secret old secret old secret old"]);
         let sealed = old.seal(&random, "upstream-key:1", b"sk-123").unwrap();
         assert!(!sealed.contains("sk-123"));
         assert_eq!(both.open("upstream-key:1", &sealed).unwrap(), b"sk-123");

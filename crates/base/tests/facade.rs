@@ -20,24 +20,36 @@ async fn open(name: &str) -> (Db, std::path::PathBuf) {
 async fn a_dropped_transaction_leaves_nothing() {
     let (db, _) = open("drop").await;
     let mut tx = db.begin().await.unwrap();
-    tx.run(sql!("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)"), args!["a", "1", 5_i64])
-        .await
-        .unwrap();
+    tx.run(
+        sql!("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)"),
+        args!["a", "1", 5_i64],
+    )
+    .await
+    .unwrap();
     drop(tx);
     let rows: Vec<String> = db.all(sql!("SELECT value FROM settings"), &[]).await.unwrap();
     assert!(rows.is_empty());
     let n = db
-        .run(sql!("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)"), args!["a", "1", 5_i64])
+        .run(
+            sql!("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)"),
+            args!["a", "1", 5_i64],
+        )
         .await
         .unwrap();
     assert_eq!(n, 1);
     let twice = db
-        .run(sql!("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)"), args!["a", "2", 5_i64])
+        .run(
+            sql!("INSERT INTO settings (name, value, updated_at) VALUES ($1, $2, $3)"),
+            args!["a", "2", 5_i64],
+        )
         .await
         .unwrap_err();
     assert!(twice.is_unique("settings", "name"), "{twice}");
     let listed: Vec<String> = db
-        .report(sql!("SELECT value FROM settings WHERE name IN (SELECT value FROM json_each($1))"), args!["[\"a\"]"])
+        .report(
+            sql!("SELECT value FROM settings WHERE name IN (SELECT value FROM json_each($1))"),
+            args!["[\"a\"]"],
+        )
         .await
         .unwrap();
     assert_eq!(listed, ["1"]);
@@ -89,7 +101,8 @@ async fn concurrent_writers_take_turns() {
     for task in tasks {
         task.await.unwrap();
     }
-    let taken: Option<i64> = db.one(sql!("SELECT taken FROM locks WHERE name = 'admins'"), &[]).await.unwrap();
+    let taken: Option<i64> =
+        db.one(sql!("SELECT taken FROM locks WHERE name = 'admins'"), &[]).await.unwrap();
     assert_eq!(taken, Some(20));
 }
 
@@ -102,11 +115,16 @@ async fn parameters_count_by_their_number_not_by_their_place() {
     )
     .await
     .unwrap();
-    db.run(sql!("UPDATE settings SET value = $3 WHERE name = $1 AND value = $2"), args!["the name", "the value", "new"])
+    db.run(
+        sql!("UPDATE settings SET value = $3 WHERE name = $1 AND value = $2"),
+        args!["the name", "the value", "new"],
+    )
+    .await
+    .unwrap();
+    let value: Option<String> = db
+        .one(sql!("SELECT value FROM settings WHERE name = $1 AND name = $1"), args!["the name"])
         .await
         .unwrap();
-    let value: Option<String> =
-        db.one(sql!("SELECT value FROM settings WHERE name = $1 AND name = $1"), args!["the name"]).await.unwrap();
     assert_eq!(value.as_deref(), Some("new"));
     let missing = db.all::<String>(sql!("SELECT value FROM settings WHERE name = $2"), args!["a"]).await;
     assert!(missing.is_err());

@@ -88,7 +88,13 @@ impl Pool {
     /// A pool without endpoints: it serves the demo model only.
     #[must_use]
     pub fn new(http: Http, now_micros: Clock) -> Self {
-        Self { http, now_micros, demo_pace: DEMO_PACE, demo_offered: AtomicBool::new(true), entries: RwLock::default() }
+        Self {
+            http,
+            now_micros,
+            demo_pace: DEMO_PACE,
+            demo_offered: AtomicBool::new(true),
+            entries: RwLock::default(),
+        }
     }
 
     /// Sets the time between two words of the demo model.

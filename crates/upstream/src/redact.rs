@@ -77,7 +77,8 @@ fn hashes(text: &[char]) -> impl Iterator<Item = u64> {
 }
 
 fn mark_word(cause: &[char], word: &[char], foreign: &mut [bool]) {
-    let part_of_word = |at: Option<usize>| at.and_then(|at| cause.get(at)).is_some_and(|c| c.is_alphanumeric());
+    let part_of_word =
+        |at: Option<usize>| at.and_then(|at| cause.get(at)).is_some_and(|c| c.is_alphanumeric());
     for (at, window) in cause.windows(word.len()).enumerate() {
         if window == word && !part_of_word(at.checked_sub(1)) && !part_of_word(Some(at + word.len())) {
             foreign[at..at + word.len()].fill(true);

@@ -334,7 +334,8 @@ impl Live {
         if event.is_empty() {
             return Ok(());
         }
-        let chunk: Chunk = serde_json::from_slice(event).map_err(|error| self.garbage(&place(&error), event))?;
+        let chunk: Chunk =
+            serde_json::from_slice(event).map_err(|error| self.garbage(&place(&error), event))?;
         self.say(chunk, ready)
     }
 

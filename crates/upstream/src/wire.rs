@@ -234,14 +234,16 @@ fn described(error: &Value) -> Option<String> {
             let line = |entry: &Value| {
                 let message = entry.get("msg").and_then(text)?;
                 let field = entry.get("loc")?.as_array()?.iter().filter_map(text).collect();
-                Some(joined(field, ".").map_or_else(|| message.clone(), |field| format!("{message} ({field})")))
+                Some(
+                    joined(field, ".")
+                        .map_or_else(|| message.clone(), |field| format!("{message} ({field})")),
+                )
             };
             joined(list.iter().filter_map(line).take(5).collect(), "; ")
         }
-        Value::Object(_) => error
-            .get("message")
-            .and_then(text)
-            .or_else(|| joined(["type", "code"].iter().filter_map(|name| text(error.get(name)?)).collect(), ", ")),
+        Value::Object(_) => error.get("message").and_then(text).or_else(|| {
+            joined(["type", "code"].iter().filter_map(|name| text(error.get(name)?)).collect(), ", ")
+        }),
         other => text(other),
     }
 }
@@ -322,7 +324,10 @@ mod tests {
         assert_eq!(error(r#"{"error":null,"choices":[]}"#), None);
         let said = |body: &str| error_message(body).unwrap_or_default();
         assert_eq!(said(r#"{"detail":"gone"}"#), "gone");
-        assert_eq!(said(r#"{"error":{"type":"invalid","code":"no_tools","param":"secret"}}"#), "invalid, no_tools");
+        assert_eq!(
+            said(r#"{"error":{"type":"invalid","code":"no_tools","param":"secret"}}"#),
+            "invalid, no_tools"
+        );
         assert_eq!(said(r#"{"object":"error","type":"invalid","code":400}"#), "invalid, 400");
         assert_eq!(said(" plain "), "");
         assert_eq!(said(r#"["secret"]"#), "");

@@ -30,7 +30,12 @@ pub async fn rename(
 }
 
 /// `POST /chat/{id}/delete`
-pub async fn delete(ctx: Ctx, member: Member, Path(id): Path<String>, input: Input) -> Result<Response, AppError> {
+pub async fn delete(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    input: Input,
+) -> Result<Response, AppError> {
     input.done()?;
     ctx.app.engine.delete(&member.user_id, &id).await.map_err(app_error)?;
     Ok(see_other_with(&ctx, "/chat", Flash::new(Kind::Ok, "The chat is deleted.")))

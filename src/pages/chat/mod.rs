@@ -18,7 +18,9 @@ use crate::error::{AppError, internal};
 fn app_error(error: ChatError) -> AppError {
     match error {
         ChatError::NotFound => AppError::NotFound,
-        ChatError::Busy | ChatError::TooMany(_) | ChatError::Invalid(_) => AppError::Refused(error.to_string()),
+        ChatError::Busy | ChatError::TooMany(_) | ChatError::Invalid(_) => {
+            AppError::Refused(error.to_string())
+        }
         ChatError::Closing => AppError::Busy(5),
         ChatError::Db(base::DbError::Busy(_)) => AppError::Busy(2),
         ChatError::Db(error) => internal(error),

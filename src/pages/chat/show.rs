@@ -11,7 +11,9 @@ use crate::error::AppError;
 use crate::guard::{Ctx, Member};
 use crate::http::answer::with_wait;
 use crate::view::Choice;
-use crate::view::chat::{Answer, ChatLink, ChatPage, Composer, Message, Problem, Prompt, Rail, State, Versions};
+use crate::view::chat::{
+    Answer, ChatLink, ChatPage, Composer, Message, Problem, Prompt, Rail, State, Versions,
+};
 use crate::view::format;
 
 /// Chats in the rail.
@@ -97,7 +99,11 @@ async fn waiting(ctx: &Ctx, member: &Member, query: &Query) -> Result<Typed, App
         return Ok(Typed::default());
     }
     let draft = drafts::load(&ctx.app.db, &member.user_id).await?;
-    Ok(draft.map_or_else(Typed::default, |draft| Typed { prompt: draft.prompt, model: draft.model, error: None }))
+    Ok(draft.map_or_else(Typed::default, |draft| Typed {
+        prompt: draft.prompt,
+        model: draft.model,
+        error: None,
+    }))
 }
 
 async fn show_new(
@@ -169,13 +175,17 @@ async fn rail(
 fn composer(ctx: &Ctx, action: String, chat_model: Option<&str>, typed: Typed) -> Composer {
     let names = ctx.app.models.names();
     let wanted = typed.model.as_deref().or(chat_model).filter(|name| names.iter().any(|known| known == name));
-    let chosen = wanted.map(str::to_owned).or_else(|| ctx.app.models.default_name(&ctx.app)).unwrap_or_default();
+    let chosen =
+        wanted.map(str::to_owned).or_else(|| ctx.app.models.default_name(&ctx.app)).unwrap_or_default();
     let labels = names.iter().map(|name| {
-        let label = if name == upstream::DEMO { "demo (built in, no model)".to_owned() } else { name.clone() };
+        let label =
+            if name == upstream::DEMO { "demo (built in, no model)".to_owned() } else { name.clone() };
         (name.clone(), label)
     });
     let error = typed.error.or_else(|| {
-        names.is_empty().then(|| "No model is available yet. An Admin can add one under Administration, Models.".to_owned())
+        names.is_empty().then(|| {
+            "No model is available yet. An Admin can add one under Administration, Models.".to_owned()
+        })
     });
     Composer { action, models: Choice::list(labels, &chosen), draft: typed.prompt, error, left: None }
 }
@@ -258,4 +268,3 @@ fn figures(generation: &chat::GenView) -> Vec<String> {
     }
     out
 }
-

@@ -51,7 +51,12 @@ pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
 }
 
 /// `POST /settings/sessions/{id}/end`: also this very one, which is then signed out.
-pub async fn end(ctx: Ctx, member: Member, Path(id): Path<String>, input: Input) -> Result<Response, AppError> {
+pub async fn end(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    input: Input,
+) -> Result<Response, AppError> {
     let as_json = ctx.json || input.is_json();
     input.done()?;
     let words = match ctx.app.accounts.end_session(&member.user_id, &id).await? {
@@ -70,7 +75,9 @@ pub async fn end_others(ctx: Ctx, member: Member, input: Input) -> Result<Respon
     let ended = ctx.app.accounts.end_all_sessions(&member.user_id, Some(&member.session.id)).await?;
     let words = match i64::try_from(ended).unwrap_or(i64::MAX) {
         0 => "You are signed in nowhere else.".to_owned(),
-        ended => format!("You are signed out everywhere else: {} ended.", counted(ended, "session", "sessions")),
+        ended => {
+            format!("You are signed out everywhere else: {} ended.", counted(ended, "session", "sessions"))
+        }
     };
     done(&ctx, as_json, PATH, Ok((Kind::Ok, words)))
 }

@@ -260,7 +260,9 @@ async fn sec_28_a_lock_is_seen_and_lifted() {
     let lock = async || t.find_person("ann").await.unwrap().unwrap().lock(t.clock.now());
     let set = async |failures: i64, until: Option<base::Micros>| {
         let args = args![&ann.id, failures, until];
-        t.db.run(sql!("UPDATE users SET failures = $2, locked_until = $3 WHERE id = $1"), args).await.unwrap();
+        t.db.run(sql!("UPDATE users SET failures = $2, locked_until = $3 WHERE id = $1"), args)
+            .await
+            .unwrap();
     };
     assert_eq!(lock().await, None);
     let until = t.clock.now() + HOUR;

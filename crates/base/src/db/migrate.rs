@@ -18,7 +18,11 @@ pub struct Migration {
 
 macro_rules! migration {
     ($version:literal, $name:literal) => {
-        Migration { version: $version, name: $name, text: include_str!(concat!("../../migrations/", $name, ".sql")) }
+        Migration {
+            version: $version,
+            name: $name,
+            text: include_str!(concat!("../../migrations/", $name, ".sql")),
+        }
     };
 }
 
@@ -181,7 +185,10 @@ mod tests {
         let sqlite = for_engine(text, Engine::Sqlite);
         assert_eq!(sqlite, "CREATE TABLE a (id TEXT);\nSELECT 1;\nSELECT 2;\n");
         let postgres = for_engine(text, Engine::Postgres);
-        assert_eq!(postgres, "CREATE TABLE a (id TEXT COLLATE \"C\");\nCREATE FUNCTION f(x TEXT) …;\nSELECT 2;\n");
+        assert_eq!(
+            postgres,
+            "CREATE TABLE a (id TEXT COLLATE \"C\");\nCREATE FUNCTION f(x TEXT) …;\nSELECT 2;\n"
+        );
     }
 
     #[cfg(unix)]

@@ -215,9 +215,7 @@ impl Tx {
     /// Holds the named lock until the transaction ends. SQLite has one writer anyway; on
     /// PostgreSQL the lock row makes the others wait.
     pub async fn lock(&mut self, name: &str) -> Result<(), DbError> {
-        let rows = self
-            .run(sql!("UPDATE locks SET taken = taken + 1 WHERE name = $1"), args![name])
-            .await?;
+        let rows = self.run(sql!("UPDATE locks SET taken = taken + 1 WHERE name = $1"), args![name]).await?;
         if rows == 0 { Err(DbError::Other(format!("no lock row is named {name}"))) } else { Ok(()) }
     }
 

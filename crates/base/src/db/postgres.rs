@@ -43,7 +43,11 @@ impl Postgres {
         Ok(Self { pool })
     }
 
-    pub(super) async fn read<T: FromRow>(&self, sql: &'static str, args: &[Arg<'_>]) -> Result<Vec<T>, DbError> {
+    pub(super) async fn read<T: FromRow>(
+        &self,
+        sql: &'static str,
+        args: &[Arg<'_>],
+    ) -> Result<Vec<T>, DbError> {
         let rows = sqlx::query_with(sql, bind(args)?).fetch_all(&self.pool).await?;
         rows.iter().map(|row| T::from_row(&Row::Postgres(row))).collect()
     }

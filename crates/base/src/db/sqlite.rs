@@ -194,7 +194,12 @@ fn bind(statement: &mut CachedStatement<'_>, args: &[Arg<'_>]) -> Result<(), DbE
         let number = statement.parameter_name(index).and_then(|name| name.get(1..)?.parse::<usize>().ok());
         match number.and_then(|number| args.get(number.checked_sub(1)?)) {
             Some(arg) => statement.raw_bind_parameter(index, arg)?,
-            None => return Err(DbError::Other(format!("a statement lacks its argument {number:?} of {}", args.len()))),
+            None => {
+                return Err(DbError::Other(format!(
+                    "a statement lacks its argument {number:?} of {}",
+                    args.len()
+                )));
+            }
         }
     }
     if count < args.len() {
@@ -273,7 +278,10 @@ fn network_file_system(path: &Path) -> Option<String> {
         .max_by_key(|(length, _)| *length)
         .map(|(_, kind)| kind)
         .filter(|kind| {
-            matches!(kind.as_str(), "nfs" | "nfs4" | "cifs" | "smb3" | "smbfs" | "fuse.sshfs" | "ceph" | "afs")
+            matches!(
+                kind.as_str(),
+                "nfs" | "nfs4" | "cifs" | "smb3" | "smbfs" | "fuse.sshfs" | "ceph" | "afs"
+            )
         })
 }
 

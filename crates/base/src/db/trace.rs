@@ -48,10 +48,20 @@ impl Watch {
                 tracing::warn!(db.statement = self.sql.0, db.micros = micros, db.error = %error, "statement failed");
             }
             _ if micros > SLOW => {
-                tracing::warn!(db.statement = self.sql.0, db.micros = micros, db.rows = rows.ok(), "slow statement");
+                tracing::warn!(
+                    db.statement = self.sql.0,
+                    db.micros = micros,
+                    db.rows = rows.ok(),
+                    "slow statement"
+                );
             }
             _ => {
-                tracing::debug!(db.statement = self.sql.0, db.micros = micros, db.rows = rows.ok(), "statement");
+                tracing::debug!(
+                    db.statement = self.sql.0,
+                    db.micros = micros,
+                    db.rows = rows.ok(),
+                    "statement"
+                );
             }
         }
     }

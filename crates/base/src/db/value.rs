@@ -73,7 +73,10 @@ impl Row<'_> {
 
 /// A type that a column can hold.
 pub trait Column: Sized {
-    fn sqlite<I: rusqlite::RowIndex + std::fmt::Display + Clone>(row: &rusqlite::Row<'_>, at: I) -> Result<Self, DbError>;
+    fn sqlite<I: rusqlite::RowIndex + std::fmt::Display + Clone>(
+        row: &rusqlite::Row<'_>,
+        at: I,
+    ) -> Result<Self, DbError>;
     fn postgres<I: sqlx::ColumnIndex<sqlx::postgres::PgRow> + std::fmt::Display + Clone>(
         row: &sqlx::postgres::PgRow,
         at: I,

@@ -46,9 +46,17 @@ async fn an_end_that_the_ledger_refuses_is_written_without_it() {
     let left = house.prompt(Some(&started.chat_id), "hi").await;
     let _call = house.stub.stream().await;
     assert_eq!(house.another_engine().reap().await.unwrap(), 1);
-    assert!(!house.another_engine().thread("ann", &left.chat_id, 20, None).await.unwrap().unwrap().messages
-        .iter()
-        .any(|message| message.live()));
+    assert!(
+        !house
+            .another_engine()
+            .thread("ann", &left.chat_id, 20, None)
+            .await
+            .unwrap()
+            .unwrap()
+            .messages
+            .iter()
+            .any(|message| message.live())
+    );
 }
 
 /// A commit that took effect though it seemed to fail, and a deletion right after it.
