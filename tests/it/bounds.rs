@@ -1,10 +1,8 @@
 //! What one person or one model server may not do to everybody else.
 
-use std::time::Duration;
 
 use parts::http::Client;
 use reqwest::Method;
-use tokio::time::Instant;
 
 use crate::harness::{TestApp, Wishes};
 use crate::page::{last, text};
@@ -118,27 +116,4 @@ async fn open_streams_are_bounded_for_each_person() {
     room.await.unwrap();
     app.stub().release();
     app.settle().await;
-}
-
-/// Following a long answer that has ended keeps nobody else waiting: it is rendered elsewhere.
-#[tokio::test]
-async fn following_a_long_ended_answer_holds_nobody_up() {
-    let app = with_models().await;
-    let ann = app.user("ann").await;
-    let code = format!("```rust\n{}```", "fn one(of: u8) -> u8 { of + 1 } // more\n".repeat(700));
-    let chat = app.prompt(&ann, "echo", &code).await;
-    app.settle().await;
-    // Server and test share this one thread: rendering on it would stand still for most of the time.
-    let start = Instant::now();
-    let follower = tokio::spawn(async move { Events::open(&ann, &chat, None).await.rest().await });
-    let (mut longest, mut last) = (Duration::ZERO, start);
-    while !follower.is_finished() {
-        tokio::task::yield_now().await;
-        longest = longest.max(last.elapsed());
-        last = Instant::now();
-    }
-    let events = follower.await.unwrap();
-    assert_eq!(events.last().map(|event| event.name.as_str()), Some("bye"));
-    let whole = start.elapsed();
-    assert!(longest < whole / 2, "stood still for {longest:?} of {whole:?}");
 }
