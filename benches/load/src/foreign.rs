@@ -118,16 +118,8 @@ async fn chat(bench: &Bench, name: &str, upstream: u16) -> Result<String> {
     let token = token["csrf_token"].as_str().ok_or("no csrf_token")?;
     let headers = format!("{cookie}content-type: application/json\r\nx-csrftoken: {token}\r\n");
     let prompt = serde_json::json!({ "prompt": "Who made this?", "model": MODEL }).to_string();
-    // Its models are listed in the background at the start.
-    let mut reply = connection.send("POST", "/chat", &headers, &prompt).await?;
-    for _ in 0..100 {
-        if reply.status == 201 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        reply = connection.send("POST", "/chat", &headers, &prompt).await?;
-    }
-    let chat = reply.json(201)?;
+    server.offers(MODEL, cookie).await?;
+    let chat = connection.send("POST", "/chat", &headers, &prompt).await?.json(201)?;
     let path = format!("/chat/{}", chat["chat_id"].as_str().ok_or("no chat_id")?);
     for _ in 0..300 {
         let page = connection.send("GET", &path, cookie, "").await?.text();

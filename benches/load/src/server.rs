@@ -98,6 +98,19 @@ impl Process {
         }
     }
 
+    /// Waits until the application offers this model to the person: models are listed in the background at its start.
+    pub async fn offers(&self, model: &str, cookie: &str) -> Result<()> {
+        let mut connection = Connection::open(self.port).await?;
+        let option = format!("value=\"{model}\"");
+        for _ in 0..300 {
+            if connection.send("GET", "/chat", cookie, "").await?.text().contains(&option) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Err(format!("the model {model} is not offered").into())
+    }
+
     /// Resident memory in KiB.
     pub fn resident(&self) -> Result<i64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;

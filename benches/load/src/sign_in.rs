@@ -18,7 +18,7 @@ use crate::{Bench, Result, world};
 const MEASURED: i64 = 8_000_000;
 /// As many as may wait for a hash, and fewer than would be refused.
 const CONNECTIONS: usize = 16;
-const PAIRS: usize = 150;
+const PAIRS: usize = 300;
 
 /// A new client address for each request.
 #[derive(Clone, Default)]

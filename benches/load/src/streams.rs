@@ -155,6 +155,7 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let db = Db::open(&setup.location(), now).await?;
     let people = world::people(&db, &bench.random, now, STREAMS).await?;
     let server = setup.start(&bench.clock).await?;
+    server.offers("echo", &people[0].cookie).await?;
     let csrf = tokens(&server, &people).await?;
     // A few short answers load what the first answer of a process loads once.
     let progress = Progress::default();
