@@ -1,6 +1,5 @@
 //! What one person or one model server may not do to everybody else.
 
-
 use parts::http::Client;
 use reqwest::Method;
 
