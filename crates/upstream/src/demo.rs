@@ -98,7 +98,7 @@ export OPENAI_API_KEY=your-key
 anteroom serve
 ```
 
-Or sign in as an Admin and add it under **Admin → Models**; the *Test* button there lists its models and times a first answer. As soon as a real model is connected, this demo steps aside.
+Or sign in as an Admin and add it under **Administration → Models**; the *Test* button there lists its models and times a first answer. As soon as a real model is connected, this demo steps aside.
 "#
     )
 }
@@ -155,7 +155,7 @@ mod tests {
         let (text, pieces, rest) = answer("What is <b>a *monad*\nplease?", Duration::ZERO).await;
         assert!(text.starts_with("You wrote:\n\n> What is \\<b\\>a \\*monad\\* please\\?\n"));
         assert!(text.contains("no model was asked"));
-        assert!(text.contains("OPENAI_BASE_URL") && text.contains("Admin → Models"));
+        assert!(text.contains("OPENAI_BASE_URL") && text.contains("Administration → Models"));
         assert!(text.contains("| Words | 5 |") && text.contains("```sh") && text.contains("$$"));
         assert!(pieces > 100);
         assert!(matches!(rest[..], [Delta::Usage { .. }, Delta::Done { .. }]));
