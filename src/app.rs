@@ -39,7 +39,7 @@ pub struct Parts {
     pub rankings: tokio::sync::Mutex<usage::Rankings>,
     pub mailer: Mailer,
     /// Wakes the worker that sends mail.
-    pub outbox: Notify,
+    pub outbox: Arc<Notify>,
     site: RwLock<Arc<Site>>,
     setup_open: AtomicBool,
     stop: watch::Sender<bool>,
@@ -156,7 +156,7 @@ impl App {
         let app = Self(Arc::new(Parts {
             streams: Streams::default(),
             rankings: tokio::sync::Mutex::new(usage::Rankings::default()),
-            outbox: Notify::new(),
+            outbox: accounts.outbox.clone(),
             site: RwLock::new(Arc::new(Site {
                 name: config.server.site_name.clone(),
                 signup_open: false,

@@ -42,6 +42,7 @@ pub fn accounts(config: &Config) -> Result<accounts::Options, ConfigError> {
             },
         },
         verification_forced: config.is_production(),
+        ..accounts::Options::default()
     })
 }
 

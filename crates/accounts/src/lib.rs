@@ -6,6 +6,7 @@ pub mod errors;
 pub mod gate;
 pub mod identifier;
 mod key_check;
+pub mod notices;
 pub mod outbox;
 pub mod password;
 pub mod people;
@@ -28,11 +29,12 @@ use std::sync::Arc;
 
 use base::{Clock, DAY, Db, HOUR, KeyRing, Micros, Random};
 use parking_lot::RwLock;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 pub use errors::{ErrorGroup, ErrorReport};
 pub use gate::{Challenge, ChallengeToken, FirstFactor, NewChallenge, Outcome, SecondFactor, SessionToken};
 pub use identifier::{Email, Identifier, Username};
+pub use notices::{Circumstances, Notice, Notices};
 pub use outbox::{ClaimedMail, Mail};
 pub use password::{Busy, HashParams, Hasher, Policy};
 pub use people::{Actor, Changed, Counts, Cursor, People, PeopleError, Person};
@@ -73,6 +75,19 @@ pub struct Options {
     pub settings: Settings,
     /// Addresses are always confirmed, whatever an Admin sets (SEC-11, production profile).
     pub verification_forced: bool,
+    /// What mails say.
+    pub notices: Arc<dyn Notices>,
+    /// Where passkeys belong; `None` where the public URL's host is an IP address (SEC-53).
+    pub relying_party: Option<RelyingParty>,
+}
+
+/// The site as passkeys know it (WebAuthn Level 3, 4): from the configuration only (SEC-53).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelyingParty {
+    /// The host of the public URL.
+    pub id: String,
+    /// The public URL's origin.
+    pub origin: String,
 }
 
 impl Default for Options {
@@ -93,6 +108,8 @@ impl Default for Options {
                 sign_up: SignUp::default(),
             },
             verification_forced: false,
+            notices: Arc::new(notices::Plain),
+            relying_party: None,
         }
     }
 }
@@ -114,6 +131,10 @@ pub struct Accounts {
     settings: Arc<RwLock<Arc<Settings>>>,
     seen: sessions::Seen,
     ended: broadcast::Sender<Ended>,
+    notices: Arc<dyn Notices>,
+    relying_party: Option<RelyingParty>,
+    /// Wakes the worker that sends mail.
+    pub outbox: Arc<Notify>,
 }
 
 impl Accounts {
@@ -142,6 +163,9 @@ impl Accounts {
             settings: Arc::new(RwLock::new(Arc::new(settings))),
             seen: sessions::Seen::default(),
             ended: broadcast::channel(256).0,
+            notices: options.notices,
+            relying_party: options.relying_party,
+            outbox: Arc::new(Notify::new()),
         }
     }
 }
