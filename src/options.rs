@@ -40,6 +40,7 @@ pub fn accounts(config: &Config) -> Result<accounts::Options, ConfigError> {
                 allowed_domains: config.sign_up.allowed_domains.clone(),
                 verification_required: config.verification_required(),
             },
+            second_factor: accounts::SecondFactorRules::default(),
         },
         verification_forced: config.is_production(),
         ..accounts::Options::default()

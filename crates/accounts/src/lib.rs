@@ -41,7 +41,7 @@ pub use people::{Actor, Changed, Counts, Cursor, People, PeopleError, Person};
 pub use permission::{Permission, Permissions};
 pub use principal::{Principal, SessionInfo};
 pub use sessions::{Ended, NewSession, SessionRow};
-pub use settings::{General, Settings, SignUp, SignUpMode};
+pub use settings::{General, SecondFactorRules, Settings, SignUp, SignUpMode};
 pub use sign_in::{Lock, Refused};
 pub use sign_up::{CheckError, Checked, Created, FieldErrors, NewAccount, Pending, Prepared, SignUpError};
 pub use throttle::{Client, Limit, Limited, Limits, Rate, ThrottleError};
@@ -106,6 +106,7 @@ impl Default for Options {
             settings: Settings {
                 general: General { site_name: "Anteroom".into(), default_model: None },
                 sign_up: SignUp::default(),
+                second_factor: SecondFactorRules::default(),
             },
             verification_forced: false,
             notices: Arc::new(notices::Plain),

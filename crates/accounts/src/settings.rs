@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use base::db::DbError;
-use base::{args, sql};
+use base::{Micros, args, sql};
 use serde::{Deserialize, Serialize};
 
 use crate::Accounts;
@@ -16,6 +16,7 @@ use crate::words::cut;
 pub struct Settings {
     pub sign_up: SignUp,
     pub general: General,
+    pub second_factor: SecondFactorRules,
 }
 
 /// Whether people may make their own accounts.
@@ -46,6 +47,26 @@ pub struct General {
     pub site_name: String,
     /// The model of a new chat, where one was chosen.
     pub default_model: Option<String>,
+}
+
+/// The section about second factors (SEC-3, SEC-47).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecondFactorRules {
+    /// Everybody needs one, whatever their roles say.
+    pub required_of_everyone: bool,
+    /// When that was switched on; the grace of those who were there before counts from here.
+    pub required_since: Micros,
+    /// Days to set one up.
+    pub grace_days: i64,
+    /// Whether people may use codes by e-mail as a second factor.
+    pub email_codes: bool,
+}
+
+impl Default for SecondFactorRules {
+    fn default() -> Self {
+        Self { required_of_everyone: false, required_since: 0, grace_days: 7, email_codes: false }
+    }
 }
 
 impl SignUp {
@@ -94,6 +115,7 @@ impl Accounts {
             match name.as_str() {
                 "sign_up" => settings.sign_up = section(&name, &value)?,
                 "general" => settings.general = section(&name, &value)?,
+                "second_factor" => settings.second_factor = section(&name, &value)?,
                 // Of a newer version.
                 _ => {}
             }
@@ -110,6 +132,18 @@ impl Accounts {
     /// Saves the general section.
     pub async fn save_general(&self, by: &str, section: &General) -> Result<(), DbError> {
         self.save("general", by, section).await
+    }
+
+    /// Saves the section about second factors. Switched on, the requirement of everyone counts from
+    /// now; saved again it keeps its time.
+    pub async fn save_second_factor(&self, by: &str, section: &SecondFactorRules) -> Result<(), DbError> {
+        let before = self.settings();
+        let mut section = section.clone();
+        section.required_since = match before.second_factor.required_of_everyone {
+            true => before.second_factor.required_since,
+            false => self.clock.now(),
+        };
+        self.save("second_factor", by, &section).await
     }
 
     async fn save<T: Serialize>(&self, name: &str, by: &str, section: &T) -> Result<(), DbError> {

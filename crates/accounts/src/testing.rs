@@ -74,6 +74,7 @@ fn options() -> Options {
         settings: Settings {
             general: General { site_name: "Test Site".into(), default_model: None },
             sign_up: SignUp::default(),
+            ..Settings::default()
         },
         ..Options::default()
     }
