@@ -205,7 +205,11 @@ impl From<accounts::PeopleError> for AppError {
         match error {
             E::NotFound => Self::NotFound,
             E::NotAllowed | E::MoreThanYou => Self::Forbidden,
-            E::NoRole | E::LastAdmin | E::Yourself => Self::Refused(error.to_string()),
+            E::Reason => Self::field("reason", error.to_string()),
+            E::Grace => Self::field("grace_days", error.to_string()),
+            E::NoRole | E::LastAdmin | E::Yourself | E::OwnFactors | E::OwnFactorFirst => {
+                Self::Refused(error.to_string())
+            }
             E::Db(error) => error.into(),
         }
     }

@@ -35,9 +35,11 @@ pub use errors::{ErrorGroup, ErrorReport};
 pub use gate::{Challenge, ChallengeToken, FirstFactor, NewChallenge, Outcome, SecondFactor, SessionToken};
 pub use identifier::{Email, Identifier, Username};
 pub use notices::{Circumstances, Notice, Notices};
-pub use outbox::{ClaimedMail, Mail};
+pub use outbox::{ClaimedMail, Mail, MailTrouble};
 pub use password::{Busy, HashParams, Hasher, Policy};
-pub use people::{Actor, Changed, Counts, Cursor, People, PeopleError, Person};
+pub use people::{
+    Actor, Changed, Counts, Cursor, FactorGlance, People, PeopleError, Person, RoleChanged, RoleRow,
+};
 pub use permission::{Permission, Permissions};
 pub use principal::{Principal, SessionInfo};
 pub use sessions::{Ended, NewSession, SessionRow};

@@ -2,7 +2,7 @@
 //! bodies, which may hold live links, are sealed until they are sent (SEC-62, SEC-63).
 
 use base::db::{DbError, FromRow, Row};
-use base::{HOUR, MINUTE, Micros, Tx, args, sql};
+use base::{DAY, HOUR, MINUTE, Micros, Tx, args, sql};
 
 use crate::Accounts;
 use crate::words::cut;
@@ -11,6 +11,33 @@ use crate::words::cut;
 const CLAIM: Micros = 5 * MINUTE;
 /// When a mail is given up after this long, the row stays for the Admin until it is swept.
 pub const GIVE_UP_AFTER: Micros = 72 * HOUR;
+
+/// A mail that waited so long is stuck, though no attempt failed: nobody sends it.
+const STUCK_AFTER: Micros = 10 * MINUTE;
+
+/// What keeps mail from leaving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailTrouble {
+    /// Mails that wait after a failed attempt, or for more than ten minutes.
+    pub waiting: i64,
+    /// Mails of the last 30 days that will not be tried again.
+    pub given_up: i64,
+    /// When the oldest of those that wait was queued.
+    pub oldest_at: Option<Micros>,
+    /// Of the newest mail that failed.
+    pub last_error: Option<String>,
+}
+
+impl FromRow for MailTrouble {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self {
+            waiting: row.get("waiting")?,
+            given_up: row.get("given_up")?,
+            oldest_at: row.get("oldest_at")?,
+            last_error: row.get("last_error")?,
+        })
+    }
+}
 
 /// A mail as the templates make it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +193,29 @@ impl Accounts {
         Ok(())
     }
 
+    /// Mail that does not get through, if there is any.
+    pub async fn mail_trouble(&self) -> Result<Option<MailTrouble>, DbError> {
+        let now = self.clock.now();
+        let trouble: Option<MailTrouble> = self
+            .db
+            .one(
+                sql!(
+                    "SELECT COALESCE(CAST(SUM(CASE WHEN next_attempt_at < $1 THEN 1 ELSE 0 END) AS BIGINT), 0) AS waiting,
+                       COALESCE(CAST(SUM(CASE WHEN next_attempt_at < $1 THEN 0 ELSE 1 END) AS BIGINT), 0) AS given_up,
+                       MIN(CASE WHEN next_attempt_at < $1 THEN created_at END) AS oldest_at,
+                       (SELECT last_error FROM mail_outbox WHERE sent_at IS NULL AND last_error IS NOT NULL
+                        ORDER BY id DESC LIMIT 1) AS last_error
+                     FROM mail_outbox
+                     WHERE sent_at IS NULL
+                       AND ((next_attempt_at < $1 AND (last_error IS NOT NULL OR created_at <= $2))
+                         OR (next_attempt_at = $1 AND created_at > $3))"
+                ),
+                args![Micros::MAX, now - STUCK_AFTER, now - 30 * DAY],
+            )
+            .await?;
+        Ok(trouble.filter(|trouble| trouble.waiting > 0 || trouble.given_up > 0))
+    }
+
     /// How many mails wait to be sent; those given up are not among them.
     pub async fn waiting_mail_count(&self) -> Result<i64, DbError> {
         let count = self
@@ -253,6 +303,36 @@ mod tests {
         t.clock.advance(CLAIM);
         assert_eq!(ids(t.claim_due_mail(5).await.unwrap()), [second]);
         assert_eq!(t.waiting_mail_count().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn trouble_is_what_failed_waits_too_long_or_was_given_up() {
+        let t = testing::accounts("outbox-trouble").await;
+        let trouble = async || t.mail_trouble().await.unwrap();
+        assert_eq!(trouble().await, None);
+        let first = queue(&t, "a@example.org").await;
+        let queued = t.clock.now();
+        assert_eq!(t.claim_due_mail(5).await.unwrap().len(), 1);
+        assert_eq!(trouble().await, None, "one that is just being sent is no trouble");
+        t.mail_failed(&first, "no route", Some(MINUTE)).await.unwrap();
+        let mut expected = MailTrouble {
+            waiting: 1,
+            given_up: 0,
+            oldest_at: Some(queued),
+            last_error: Some("no route".into()),
+        };
+        assert_eq!(trouble().await, Some(expected.clone()));
+        t.mail_failed(&first, "no such mailbox", None).await.unwrap();
+        t.clock.advance(1);
+        let second = queue(&t, "b@example.org").await;
+        t.clock.advance(STUCK_AFTER);
+        expected.oldest_at = Some(queued + 1);
+        expected.given_up = 1;
+        expected.last_error = Some("no such mailbox".into());
+        assert_eq!(trouble().await, Some(expected));
+        t.mail_sent(&second).await.unwrap();
+        t.clock.advance(30 * DAY);
+        assert_eq!(trouble().await, None, "what was given up long ago is past");
     }
 
     #[tokio::test]

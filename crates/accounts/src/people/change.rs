@@ -46,6 +46,14 @@ pub enum PeopleError {
     MoreThanYou,
     #[error("You cannot deactivate your own account. Ask another Admin.")]
     Yourself,
+    #[error("You cannot reset your own second factors. Ask another Admin.")]
+    OwnFactors,
+    #[error("Give a reason of 3 to 200 characters on one line; the person is told it.")]
+    Reason,
+    #[error("Days of grace are a whole number from 0 to 90.")]
+    Grace,
+    #[error("Set up your own second factor first: this would shut you out at once.")]
+    OwnFactorFirst,
     #[error(transparent)]
     Db(#[from] DbError),
 }
@@ -58,7 +66,7 @@ impl Accounts {
         person: &str,
         role: &str,
     ) -> Result<Changed, PeopleError> {
-        let mut change = self.begin_change(actor.into(), person).await?;
+        let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         let role_id: Option<String> = change
             .tx
             .one(
@@ -97,7 +105,7 @@ impl Accounts {
         actor: impl Into<Actor<'a>>,
         person: &str,
     ) -> Result<Changed, PeopleError> {
-        let mut change = self.begin_change(actor.into(), person).await?;
+        let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         change.allow(Permissions::NONE)?;
         change.keep_an_admin().await?;
         let rows = change
@@ -124,7 +132,7 @@ impl Accounts {
         actor: impl Into<Actor<'a>>,
         person: &str,
     ) -> Result<Changed, PeopleError> {
-        let mut change = self.begin_change(actor.into(), person).await?;
+        let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         change.allow(Permissions::NONE)?;
         if matches!(change.actor, Actor::Person(actor) if actor.user_id == change.user.id) {
             return Err(PeopleError::Yourself);
@@ -154,13 +162,14 @@ impl Accounts {
         actor: impl Into<Actor<'a>>,
         person: &str,
     ) -> Result<Changed, PeopleError> {
-        let mut change = self.begin_change(actor.into(), person).await?;
+        let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         change.allow(Permissions::NONE)?;
         let rows = change
             .tx
             .run(
                 sql!(
-                    "UPDATE users SET deactivated_at = NULL, failures = 0, locked_until = NULL
+                    "UPDATE users SET deactivated_at = NULL, failures = 0, locked_until = NULL, factor_failures = 0,
+                       factor_locked_until = NULL
                      WHERE id = $1 AND deactivated_at IS NOT NULL"
                 ),
                 args![&change.user.id],
@@ -170,20 +179,22 @@ impl Accounts {
         change.finish(rows > 0).await
     }
 
-    /// Lifts the lock that failed sign-ins put on an account (SEC-28).
+    /// Lifts the locks that failed sign-ins and wrong second factors put on an account (SEC-28,
+    /// SEC-36).
     pub async fn unlock<'a>(
         &self,
         actor: impl Into<Actor<'a>>,
         person: &str,
     ) -> Result<Changed, PeopleError> {
-        let mut change = self.begin_change(actor.into(), person).await?;
+        let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         change.allow(Permissions::NONE)?;
         let rows = change
             .tx
             .run(
                 sql!(
-                    "UPDATE users SET failures = 0, locked_until = NULL
-                     WHERE id = $1 AND (failures > 0 OR locked_until IS NOT NULL)"
+                    "UPDATE users SET failures = 0, locked_until = NULL, factor_failures = 0, factor_locked_until = NULL
+                     WHERE id = $1 AND (failures > 0 OR locked_until IS NOT NULL OR factor_failures > 0
+                       OR factor_locked_until IS NOT NULL)"
                 ),
                 args![&change.user.id],
             )
@@ -198,7 +209,7 @@ impl Accounts {
         actor: impl Into<Actor<'a>>,
         person: &str,
     ) -> Result<Changed, PeopleError> {
-        let mut change = self.begin_change(actor.into(), person).await?;
+        let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         change.allow(Permissions::NONE)?;
         let user_id = change.user.id.clone();
         let ended = self.end_all_in(&mut change.tx, &user_id, None).await?;
@@ -225,8 +236,14 @@ impl Accounts {
             .await
     }
 
-    /// Takes the lock, then reads the person, and what they and the actor hold.
-    async fn begin_change<'a>(&self, actor: Actor<'a>, person: &str) -> Result<Change<'a>, PeopleError> {
+    /// Takes the lock, then reads the person, and what they and the actor hold; the actor must hold
+    /// `needed`.
+    pub(super) async fn begin_change<'a>(
+        &self,
+        actor: Actor<'a>,
+        person: &str,
+        needed: Permission,
+    ) -> Result<Change<'a>, PeopleError> {
         let mut tx = self.db.begin().await?;
         tx.lock("admins").await?;
         let user: Option<User> = tx
@@ -243,12 +260,8 @@ impl Accounts {
             Some(user) => held(&mut tx, &user.id).await?,
             None => Permissions::NONE,
         };
-        // Afresh: the actor may have been demoted since the request began.
-        let own = match actor {
-            Actor::Person(actor) => held_while_active(&mut tx, &actor.user_id).await?,
-            Actor::Operator => Permissions::all(),
-        };
-        if !own.contains(Permission::UsersManage) {
+        let own = own(&mut tx, actor).await?;
+        if !own.contains(needed) {
             return Err(PeopleError::NotAllowed);
         }
         let user = user.ok_or(PeopleError::NotFound)?;
@@ -257,17 +270,17 @@ impl Accounts {
 }
 
 /// A change under way.
-struct Change<'a> {
-    tx: Tx,
-    actor: Actor<'a>,
+pub(super) struct Change<'a> {
+    pub(super) tx: Tx,
+    pub(super) actor: Actor<'a>,
     own: Permissions,
     theirs: Permissions,
-    user: User,
+    pub(super) user: User,
 }
 
 impl Change<'_> {
     /// SEC-92: neither what is granted nor what the person holds may go beyond the actor's own.
-    fn allow(&self, granted: Permissions) -> Result<(), PeopleError> {
+    pub(super) fn allow(&self, granted: Permissions) -> Result<(), PeopleError> {
         if self.own.covers(granted) && self.own.covers(self.theirs) {
             Ok(())
         } else {
@@ -294,9 +307,17 @@ impl Change<'_> {
         Ok(())
     }
 
-    async fn finish(self, changed: bool) -> Result<Changed, PeopleError> {
+    pub(super) async fn finish(self, changed: bool) -> Result<Changed, PeopleError> {
         self.tx.commit().await?;
         Ok(Changed { user: self.user, changed })
+    }
+}
+
+/// What the actor holds. Afresh: they may have been demoted since the request began.
+pub(super) async fn own(tx: &mut Tx, actor: Actor<'_>) -> Result<Permissions, DbError> {
+    match actor {
+        Actor::Person(actor) => held_while_active(tx, &actor.user_id).await,
+        Actor::Operator => Ok(Permissions::all()),
     }
 }
 

@@ -21,14 +21,37 @@ pub struct Person {
     /// Names of the roles.
     pub roles: Vec<String>,
     pub is_admin: bool,
+    pub factors: FactorGlance,
     failures: i64,
     locked_until: Option<Micros>,
+    factor_locked_until: Option<Micros>,
+}
+
+/// The second factors of a person at a glance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FactorGlance {
+    /// An authenticator app that was confirmed.
+    pub totp: bool,
+    pub passkeys: i64,
+    /// Codes by e-mail, where the settings allow them and the address is confirmed.
+    pub email_codes: bool,
+}
+
+impl FactorGlance {
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
 }
 
 impl Person {
     /// Whether failed sign-ins keep the account locked now (SEC-28).
     pub fn lock(&self, now: Micros) -> Option<Lock> {
         sign_in::lock(self.failures, self.locked_until, now)
+    }
+
+    /// Until when wrong second factors keep it locked, if they do now (SEC-36).
+    pub fn factor_lock(&self, now: Micros) -> Option<Micros> {
+        self.factor_locked_until.filter(|until| *until > now)
     }
 }
 
@@ -41,12 +64,20 @@ impl FromRow for Person {
             .filter_map(|line| line.split_once(' '))
             .map(|(id, name)| (id.to_owned(), name.to_owned()))
             .collect();
+        let user = User::from_row(row)?;
+        let email_codes_since: Option<Micros> = row.get("email_codes_since")?;
         Ok(Self {
-            user: User::from_row(row)?,
+            factors: FactorGlance {
+                totp: row.get::<i64>("totp")? > 0,
+                passkeys: row.get("passkeys")?,
+                email_codes: email_codes_since.is_some() && user.is_verified(),
+            },
+            user,
             is_admin: roles.iter().any(|(id, _)| id == ROLE_ADMIN),
             roles: roles.into_iter().map(|(_, name)| name).collect(),
             failures: row.get("failures")?,
             locked_until: row.get("locked_until")?,
+            factor_locked_until: row.get("factor_locked_until")?,
         })
     }
 }
@@ -112,6 +143,9 @@ impl Accounts {
                         sql!(
                             "SELECT u.id, u.username, u.email, u.first_name, u.last_name, u.created_at,
                                u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at, u.failures, u.locked_until,
+                               u.factor_locked_until, u.email_codes_since,
+                               (SELECT COUNT(*) FROM totp_factors t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL) AS totp,
+                               (SELECT COUNT(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys,
                                (SELECT string_agg(r.id || ' ' || r.name, $4 ORDER BY r.id)
                                 FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles
                              FROM users u
@@ -129,6 +163,9 @@ impl Accounts {
                         sql!(
                             "SELECT u.id, u.username, u.email, u.first_name, u.last_name, u.created_at,
                                u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at, u.failures, u.locked_until,
+                               u.factor_locked_until, u.email_codes_since,
+                               (SELECT COUNT(*) FROM totp_factors t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL) AS totp,
+                               (SELECT COUNT(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys,
                                (SELECT string_agg(r.id || ' ' || r.name, $4 ORDER BY r.id)
                                 FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles
                              FROM users u
@@ -148,6 +185,7 @@ impl Accounts {
         if backwards {
             rows.reverse();
         }
+        rows.iter_mut().for_each(|person| self.only_allowed_codes(person));
         let key = |person: Option<&Person>| person.map(|person| person.user.username.to_ascii_lowercase());
         let (earlier, later) = match cursor {
             Cursor::Start => (false, more),
@@ -184,11 +222,15 @@ impl Accounts {
 
     /// The person with this id or username.
     pub async fn find_person(&self, id_or_username: &str) -> Result<Option<Person>, DbError> {
-        self.db
+        let mut found: Option<Person> = self
+            .db
             .one(
                 sql!(
                     "SELECT u.id, u.username, u.email, u.first_name, u.last_name, u.created_at,
                        u.email_verified_at, u.deactivated_at, u.expires_at, u.last_seen_at, u.failures, u.locked_until,
+                       u.factor_locked_until, u.email_codes_since,
+                       (SELECT COUNT(*) FROM totp_factors t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL) AS totp,
+                       (SELECT COUNT(*) FROM passkeys p WHERE p.user_id = u.id) AS passkeys,
                        (SELECT string_agg(r.id || ' ' || r.name, $3 ORDER BY r.id)
                         FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles
                      FROM users u
@@ -196,7 +238,14 @@ impl Accounts {
                 ),
                 args![id_or_username, &id_or_username.trim().to_ascii_lowercase(), "\n"],
             )
-            .await
+            .await?;
+        found.iter_mut().for_each(|person| self.only_allowed_codes(person));
+        Ok(found)
+    }
+
+    /// Codes by e-mail that the settings do not allow are no factor.
+    fn only_allowed_codes(&self, person: &mut Person) {
+        person.factors.email_codes &= self.settings().second_factor.email_codes;
     }
 
     /// The people with these ids, by id; for pages that hold only ids.

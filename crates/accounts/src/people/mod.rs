@@ -1,7 +1,10 @@
-//! People as the Admin sees them: the list, and what can be changed about an account.
+//! People as the Admin sees them: the list, and what can be changed about an account or a role.
 
 mod change;
+mod factors;
 mod list;
+mod roles;
 
 pub use change::{Actor, Changed, PeopleError};
-pub use list::{Counts, Cursor, PAGE, People, Person};
+pub use list::{Counts, Cursor, FactorGlance, PAGE, People, Person};
+pub use roles::{RoleChanged, RoleRow};
