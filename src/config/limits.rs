@@ -22,6 +22,16 @@ section! {
         reset_mail: u32 = 3,
         /// Requests a minute for a new password from one address (SEC-66).
         reset_ip: u32 = 20,
+        /// Codes by e-mail a minute to one account (SEC-49).
+        email_code_minute: u32 = 1,
+        /// The same an hour.
+        email_code_hour: u32 = 5,
+        /// The same a day.
+        email_code_day: u32 = 20,
+        /// Mails an hour to one account about wrong second factors (SEC-32).
+        factor_mail: u32 = 1,
+        /// Sign-ins with a passkey that pages prepare, a minute from one address.
+        passkey_ip: u32 = 60,
         /// Answers that are being written for one person at once.
         generations_per_user: u32 = 8,
         /// Open event streams of one person: tabs that follow an answer.
@@ -31,7 +41,7 @@ section! {
 
 impl Limits {
     /// Every limit of how often, with the number in force.
-    pub fn all(&self) -> [(Limit, u32); 7] {
+    pub fn all(&self) -> [(Limit, u32); 12] {
         [
             (Limit::SignInAccountIp, self.sign_in_account_ip),
             (Limit::SignInIp, self.sign_in_ip),
@@ -40,6 +50,11 @@ impl Limits {
             (Limit::VerifyMailTotal, self.verify_mail_total),
             (Limit::ResetMail, self.reset_mail),
             (Limit::ResetIp, self.reset_ip),
+            (Limit::EmailCodeMinute, self.email_code_minute),
+            (Limit::EmailCodeHour, self.email_code_hour),
+            (Limit::EmailCodeDay, self.email_code_day),
+            (Limit::FactorMail, self.factor_mail),
+            (Limit::PasskeyIp, self.passkey_ip),
         ]
     }
 

@@ -2,20 +2,25 @@
 //!
 //! The crate owns its tables and knows nothing of HTTP. Everything hangs on [`Accounts`].
 
+mod devices;
 pub mod errors;
+pub mod factors;
 pub mod gate;
 pub mod identifier;
 mod key_check;
 pub mod notices;
 pub mod outbox;
+pub mod passkeys;
 pub mod password;
 pub mod people;
 pub mod permission;
 mod principal;
+pub mod recovery;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
 pub mod sign_up;
+pub mod step_up;
 pub mod sweep;
 #[cfg(test)]
 mod testing;
@@ -32,19 +37,30 @@ use parking_lot::RwLock;
 use tokio::sync::{Notify, broadcast};
 
 pub use errors::{ErrorGroup, ErrorReport};
-pub use gate::{Challenge, ChallengeToken, FirstFactor, NewChallenge, Outcome, SecondFactor, SessionToken};
+pub use factors::{
+    BackupCodes, ChangeRefused, CodeSent, FactorAdded, FactorRefused, Factors, PendingTotp, Proof, Standing,
+};
+pub use gate::{
+    Challenge, ChallengeToken, ChangeOrRefused, DeviceToken, Enrolled, Entered, FirstFactor, NewChallenge, Onward,
+    Outcome, SecondFactor, SessionToken,
+};
 pub use identifier::{Email, Identifier, Username};
 pub use notices::{Circumstances, Notice, Notices};
 pub use outbox::{ClaimedMail, Mail, MailTrouble};
+pub use passkeys::{
+    CheckPurpose, MAX_PASSKEYS, PasskeyError, PasskeyKind, PasskeyRow, PasskeyUse, PasskeyUser,
+};
 pub use password::{Busy, HashParams, Hasher, Policy};
 pub use people::{
     Actor, Changed, Counts, Cursor, FactorGlance, People, PeopleError, Person, RoleChanged, RoleRow,
 };
 pub use permission::{Permission, Permissions};
 pub use principal::{Principal, SessionInfo};
+pub use recovery::{RecoveryError, Resolved};
 pub use sessions::{Ended, NewSession, SessionRow};
 pub use settings::{General, SecondFactorRules, Settings, SignUp, SignUpMode};
 pub use sign_in::{Lock, Refused};
+pub use step_up::{StepUpProof, StepUpWays};
 pub use sign_up::{CheckError, Checked, Created, FieldErrors, NewAccount, Pending, Prepared, SignUpError};
 pub use throttle::{Client, Limit, Limited, Limits, Rate, ThrottleError};
 pub use tokens::{Confirmed, Purpose, SetUpError, TokenInfo};

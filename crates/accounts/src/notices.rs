@@ -43,8 +43,9 @@ pub enum Notice {
     ResetLink { token: String, by_admin: bool },
     /// To the new address: confirm it.
     ConfirmNewEmail { token: String },
-    /// To the old address: it was changed, and the link takes that back (SEC-59).
-    EmailChanged { new_email: String, revert_token: String },
+    /// To the old address: it was changed, and the link takes that back (SEC-59). An address that was
+    /// never confirmed gets none.
+    EmailChanged { new_email: String, revert_token: Option<String> },
     /// To the address that is back.
     EmailReverted,
 }

@@ -86,6 +86,11 @@ impl Permissions {
         other.0 & !self.0 == 0
     }
 
+    /// Whether it goes beyond chatting and API keys: such people need more than a code by e-mail (SEC-47).
+    pub fn is_privileged(self) -> bool {
+        self.iter().any(|p| !matches!(p, Permission::ChatUse | Permission::ApiKeysUse))
+    }
+
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

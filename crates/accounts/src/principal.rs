@@ -2,7 +2,9 @@
 
 use base::Micros;
 
+use crate::factors::due_at;
 use crate::permission::{Permission, Permissions};
+use crate::settings::SecondFactorRules;
 
 /// A signed-in person (SEC-80).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,21 @@ pub struct Principal {
     /// Ids and names, by id.
     pub roles: Vec<(String, String)>,
     pub permissions: Permissions,
+    /// By when the person must have set up a second factor; `None` where none is needed or one is
+    /// there (SEC-3).
+    pub enrol_by: Option<Micros>,
     pub session: SessionInfo,
+    pub(crate) second_factor: FactorState,
+}
+
+/// What decides whether a second factor is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FactorState {
+    /// An authenticator app or a passkey.
+    pub(crate) strong: bool,
+    pub(crate) email_codes: bool,
+    pub(crate) role_due_at: Option<Micros>,
+    pub(crate) created_at: Micros,
 }
 
 /// The session that the request came with.
@@ -36,6 +52,17 @@ pub struct SessionInfo {
 }
 
 impl Principal {
+    /// Applies the house's rules, as [`crate::Standing`] does for a sign-in.
+    pub(crate) fn under(mut self, rules: &SecondFactorRules) -> Self {
+        let state = &self.second_factor;
+        let enrolled =
+            state.strong || (state.email_codes && rules.email_codes && !self.permissions.is_privileged());
+        if !enrolled {
+            self.enrol_by = due_at(rules, state.role_due_at, state.created_at);
+        }
+        self
+    }
+
     /// Whether any of the person's roles grants `permission`.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.contains(permission)

@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::Accounts;
-use crate::gate::SessionToken;
+use crate::gate::{DeviceToken, SessionToken};
 use crate::permission::{Permission, Permissions};
-use crate::principal::{Principal, SessionInfo};
+use crate::principal::{FactorState, Principal, SessionInfo};
 use crate::throttle::{Client, json_list};
 use crate::user::User;
 
@@ -30,6 +30,8 @@ pub struct NewSession {
     pub csrf_secret: String,
     pub expires_at: Micros,
     pub user: User,
+    /// For the browser's own cookie, where it has none yet (SEC-32).
+    pub device: Option<DeviceToken>,
 }
 
 /// A session as its owner and the Admin see it.
@@ -75,7 +77,15 @@ impl FromRow for Principal {
         let roles: Option<String> = row.get("roles")?;
         let permissions: Option<String> = row.get("permissions")?;
         let verified_at: Option<Micros> = row.get("email_verified_at")?;
+        let permissions = Permissions::from_list(permissions.as_deref());
         Ok(Self {
+            second_factor: FactorState {
+                strong: row.get("has_factor")?,
+                email_codes: row.get::<bool>("has_email_codes")? && verified_at.is_some(),
+                role_due_at: row.get("role_due_at")?,
+                created_at: row.get("user_created_at")?,
+            },
+            enrol_by: None,
             user_id: row.get("user_id")?,
             username: row.get("username")?,
             email: row.get::<Option<String>>("email")?.unwrap_or_default(),
@@ -88,7 +98,7 @@ impl FromRow for Principal {
                 .filter_map(|line| line.split_once(' '))
                 .map(|(id, name)| (id.to_owned(), name.to_owned()))
                 .collect(),
-            permissions: Permissions::from_list(permissions.as_deref()),
+            permissions,
             session: SessionInfo {
                 id: row.get("session_id")?,
                 csrf_secret: row.get("csrf_secret")?,
@@ -107,11 +117,19 @@ impl Accounts {
     /// deactivated.
     pub async fn principal(&self, token: &SessionToken) -> Result<Option<Principal>, DbError> {
         let now = self.clock.now();
-        self.db
+        let found: Option<Principal> = self
+            .db
             .one(
                 sql!(
                     "SELECT s.id AS session_id, s.csrf_secret, s.created_at, s.last_seen_at, s.step_up_at, s.expires_at,
                        u.id AS user_id, u.username, u.email, u.first_name, u.last_name, u.email_verified_at,
+                       u.created_at AS user_created_at, u.email_codes_since IS NOT NULL AS has_email_codes,
+                       EXISTS (SELECT 1 FROM totp_factors t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL)
+                         OR EXISTS (SELECT 1 FROM passkeys p WHERE p.user_id = u.id) AS has_factor,
+                       (SELECT MIN(CASE WHEN ur.granted_at > r.second_factor_since THEN ur.granted_at
+                                        ELSE r.second_factor_since END + r.grace_days * 86400000000)
+                        FROM user_roles ur JOIN roles r ON r.id = ur.role_id
+                        WHERE ur.user_id = u.id AND r.second_factor_required) AS role_due_at,
                        (SELECT string_agg(r.id || ' ' || r.name, $4 ORDER BY r.id)
                         FROM user_roles ur JOIN roles r ON r.id = ur.role_id WHERE ur.user_id = u.id) AS roles,
                        (SELECT string_agg(rp.permission, ',')
@@ -123,7 +141,10 @@ impl Accounts {
                 ),
                 args![&token.hash(), now, now - self.session_idle, "\n"],
             )
-            .await
+            .await?;
+        let rules = &self.settings().second_factor;
+        // SEC-3: past the grace a session is over for whoever has not set up a factor.
+        Ok(found.map(|principal| principal.under(rules)).filter(|p| p.enrol_by.is_none_or(|by| by > now)))
     }
 
     pub(crate) async fn create_session(
@@ -140,6 +161,7 @@ impl Accounts {
             csrf_secret: self.random.token(),
             expires_at: now + self.session_absolute,
             user,
+            device: None,
         };
         tx.run(
             sql!(
@@ -289,10 +311,21 @@ impl Accounts {
     /// and open streams stay (SEC-78). `None` where the session has ended or was renewed by
     /// another request with the same old token.
     pub async fn renew_session(&self, token: &SessionToken) -> Result<Option<SessionToken>, DbError> {
+        let mut tx = self.db.begin().await?;
+        let renewed = self.renew_session_in(&mut tx, token).await?;
+        tx.commit().await?;
+        Ok(renewed)
+    }
+
+    /// The same in the caller's transaction.
+    pub(crate) async fn renew_session_in(
+        &self,
+        tx: &mut Tx,
+        token: &SessionToken,
+    ) -> Result<Option<SessionToken>, DbError> {
         let renewed = SessionToken::new(self.random.token());
         let now = self.clock.now();
-        let rows = self
-            .db
+        let rows = tx
             .run(
                 sql!(
                     "UPDATE sessions SET token_hash = $2, step_up_at = $3, last_seen_at = $3

@@ -189,7 +189,12 @@ impl Accounts {
         let renewed = if verified.needs_rehash { self.hasher.hash(password).await.ok() } else { None };
         Ok(FirstFactor::by_password(
             &account.user.id,
-            Settlement { stored: stored.to_owned(), renewed, throttle_keys: keys },
+            Settlement {
+                stored: stored.to_owned(),
+                renewed,
+                throttle_keys: keys,
+                failures: account.failures,
+            },
         ))
     }
 

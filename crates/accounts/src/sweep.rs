@@ -23,7 +23,7 @@ pub struct Swept {
 }
 
 impl Accounts {
-    /// Removes expired sessions, challenges, tokens, counters and unconfirmed sign-ups, and old
+    /// Removes expired sessions, challenges, ceremonies, tokens, counters and unconfirmed sign-ups, and old
     /// mail: at most 500 of each. The clean-up job calls it again while there is more.
     pub async fn sweep(&self) -> Result<Swept, DbError> {
         let now = self.clock.now();
@@ -34,6 +34,13 @@ impl Accounts {
             ),
             (
                 sql!("DELETE FROM challenges WHERE id IN (SELECT id FROM challenges WHERE expires_at <= $1 LIMIT $2)"),
+                now,
+            ),
+            (
+                sql!(
+                    "DELETE FROM passkey_ceremonies WHERE id IN
+                       (SELECT id FROM passkey_ceremonies WHERE expires_at <= $1 LIMIT $2)"
+                ),
                 now,
             ),
             (

@@ -132,6 +132,20 @@ impl TestAccounts {
         self.sign_in(username, PASSWORD, &client("198.51.100.1")).await.unwrap()
     }
 
+    /// Puts an authenticator app in place; gives its secret.
+    pub(crate) async fn with_totp(&self, user_id: &str) -> Vec<u8> {
+        let pending = self.begin_totp(user_id, "ann").await.unwrap();
+        let secret = data_encoding::BASE32_NOPAD.decode(pending.secret.as_bytes()).unwrap();
+        self.db
+            .run(
+                base::sql!("UPDATE totp_factors SET confirmed_at = $2, expires_at = NULL WHERE user_id = $1"),
+                base::args![user_id, self.clock.now()],
+            )
+            .await
+            .unwrap();
+        secret
+    }
+
     /// Signs in.
     pub(crate) async fn session(&self, username: &str) -> NewSession {
         let first = self.first_factor(username).await;

@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use base::db::DbError;
 use base::random::hex;
-use base::{HOUR, MINUTE, Micros, SECOND, Tx, args, sql};
+use base::{DAY, HOUR, MINUTE, Micros, SECOND, Tx, args, sql};
 
 use crate::Accounts;
+use crate::gate::DeviceToken;
 use crate::words::cut;
 
 /// So many hits in so long a window, in microseconds.
@@ -67,6 +68,19 @@ limits! {
     /// Reset requests from one address (SEC-66).
     ResetIp "reset_ip" 20 per MINUTE,
         "Too many requests from your network. Wait a minute, then try again.";
+    /// Codes by e-mail to one account (SEC-49), as the two after it.
+    EmailCodeMinute "email_code_minute" 1 per MINUTE,
+        "A code was sent less than a minute ago. Look into your inbox, or wait a minute for another one.";
+    EmailCodeHour "email_code_hour" 5 per HOUR,
+        "Several codes were sent within the hour. Use the newest, or another way.";
+    EmailCodeDay "email_code_day" 20 per DAY,
+        "Many codes were sent today. Use another way, or ask an Admin for help.";
+    /// Mails about wrong second factors to one account (SEC-32): a typing mistake is told once.
+    FactorMail "factor_mail" 1 per HOUR,
+        "A mail about this was sent within the hour.";
+    /// Ceremonies that sign-in pages begin for passkeys, from one address: each leaves a row.
+    PasskeyIp "passkey_ip" 60 per MINUTE,
+        "Too many sign-ins from your network at this moment. Wait a minute, then try again.";
 }
 
 impl Limit {
@@ -96,13 +110,20 @@ pub struct Client {
     pub ip: IpAddr,
     /// At most 256 code points of what the browser calls itself.
     pub user_agent: String,
+    /// The cookie by which the browser is known again.
+    pub device: Option<DeviceToken>,
 }
 
 impl Client {
     /// The strings are the client's: they are cut here, and control characters dropped.
     pub fn new(ip: IpAddr, user_agent: &str) -> Self {
         let user_agent = cut(user_agent, 256).chars().filter(|c| !c.is_control()).collect();
-        Self { ip: ip.to_canonical(), user_agent }
+        Self { ip: ip.to_canonical(), user_agent, device: None }
+    }
+
+    /// The same with the browser's cookie.
+    pub fn with_device(self, device: Option<DeviceToken>) -> Self {
+        Self { device, ..self }
     }
 
     /// What limits count by: an IPv4 address, or an IPv6 network of 64 bits, since one

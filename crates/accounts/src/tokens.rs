@@ -3,7 +3,7 @@
 
 use base::db::{DbError, FromRow, Row};
 use base::random::token_hash;
-use base::{HOUR, Micros, Tx, args, sql};
+use base::{DAY, HOUR, MINUTE, Micros, Tx, args, sql};
 
 use crate::Accounts;
 use crate::sign_up::{Created, Prepared, SignUpError};
@@ -16,6 +16,12 @@ pub enum Purpose {
     SetUp,
     /// Confirming an e-mail address.
     VerifyEmail,
+    /// Setting a new password (SEC-63).
+    ResetPassword,
+    /// Confirming the address that an account is to have (SEC-59).
+    ChangeEmail,
+    /// Going back to the address that an account had (SEC-59).
+    RevertEmail,
 }
 
 impl Purpose {
@@ -23,6 +29,9 @@ impl Purpose {
         match self {
             Self::SetUp => "setup",
             Self::VerifyEmail => "verify_email",
+            Self::ResetPassword => "reset_password",
+            Self::ChangeEmail => "change_email",
+            Self::RevertEmail => "revert_email",
         }
     }
 
@@ -31,7 +40,17 @@ impl Purpose {
         match self {
             Self::SetUp => 24 * HOUR,
             Self::VerifyEmail => 72 * HOUR,
+            Self::ResetPassword => 30 * MINUTE,
+            Self::ChangeEmail => 24 * HOUR,
+            Self::RevertEmail => 7 * DAY,
         }
+    }
+
+    /// Whether a new token voids the earlier ones. Not where a stranger may ask for one, who could
+    /// take the owner's link away; nor for the way back to an address, which whoever holds the
+    /// account must not be able to cut off by a second change.
+    fn replaces(self) -> bool {
+        matches!(self, Self::SetUp | Self::VerifyEmail | Self::ChangeEmail)
     }
 }
 
@@ -39,8 +58,9 @@ impl Purpose {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenInfo {
     pub user_id: Option<String>,
-    /// The address that the link was mailed to.
+    /// The address that the link was mailed to; `None` for one that no mail carries.
     pub email: Option<String>,
+    pub created_at: Micros,
     pub expires_at: Micros,
 }
 
@@ -49,6 +69,7 @@ impl FromRow for TokenInfo {
         Ok(Self {
             user_id: row.get("user_id")?,
             email: row.get("email_canonical")?,
+            created_at: row.get("created_at")?,
             expires_at: row.get("expires_at")?,
         })
     }
@@ -78,7 +99,7 @@ pub enum SetUpError {
 }
 
 impl Accounts {
-    /// Makes a token; earlier ones for the same purpose and person are void from then on.
+    /// Makes a token. Where the purpose says so, earlier ones of the same person are void from then on.
     pub async fn create_token(
         &self,
         tx: &mut Tx,
@@ -87,7 +108,9 @@ impl Accounts {
         email: Option<&str>,
     ) -> Result<String, DbError> {
         let now = self.clock.now();
-        self.void_tokens(tx, purpose, user_id, now).await?;
+        if purpose.replaces() {
+            self.void_tokens(tx, purpose, user_id).await?;
+        }
         let token = self.random.token();
         tx.run(
             sql!(
@@ -105,7 +128,7 @@ impl Accounts {
         self.db
             .one(
                 sql!(
-                    "SELECT user_id, email_canonical, expires_at FROM one_time_tokens
+                    "SELECT user_id, email_canonical, created_at, expires_at FROM one_time_tokens
                      WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3"
                 ),
                 args![&token_hash(token), purpose.name(), self.clock.now()],
@@ -113,8 +136,9 @@ impl Accounts {
             .await
     }
 
-    /// Uses the token up, and its siblings with it. Of any number of parallel tries one gets
-    /// the answer; the others get `None`.
+    /// Uses the token up, and its siblings with it; of those that lead back to an address only the
+    /// later ones, so that the earliest owner has the last word. Of any number of parallel tries one
+    /// gets the answer; the others get `None`.
     pub async fn consume_token(
         &self,
         tx: &mut Tx,
@@ -127,30 +151,41 @@ impl Accounts {
                 sql!(
                     "UPDATE one_time_tokens SET used_at = $3
                      WHERE token_hash = $1 AND purpose = $2 AND used_at IS NULL AND expires_at > $3
-                     RETURNING user_id, email_canonical, expires_at"
+                     RETURNING user_id, email_canonical, created_at, expires_at"
                 ),
                 args![&token_hash(token), purpose.name(), now],
             )
             .await?;
         if let Some(info) = &info {
-            self.void_tokens(tx, purpose, info.user_id.as_deref(), now).await?;
+            let since = if purpose == Purpose::RevertEmail { info.created_at } else { 0 };
+            self.void_since(tx, purpose, info.user_id.as_deref(), since).await?;
         }
         Ok(info)
     }
 
-    async fn void_tokens(
+    /// Makes a person's open tokens for this purpose useless.
+    pub(crate) async fn void_tokens(
         &self,
         tx: &mut Tx,
         purpose: Purpose,
         user_id: Option<&str>,
-        now: Micros,
+    ) -> Result<(), DbError> {
+        self.void_since(tx, purpose, user_id, 0).await
+    }
+
+    async fn void_since(
+        &self,
+        tx: &mut Tx,
+        purpose: Purpose,
+        user_id: Option<&str>,
+        since: Micros,
     ) -> Result<(), DbError> {
         tx.run(
             sql!(
                 "UPDATE one_time_tokens SET used_at = $3 WHERE purpose = $1 AND used_at IS NULL
-                 AND (user_id = $2 OR (CAST($2 AS TEXT) IS NULL AND user_id IS NULL))"
+                 AND (user_id = $2 OR (CAST($2 AS TEXT) IS NULL AND user_id IS NULL)) AND created_at >= $4"
             ),
-            args![purpose.name(), user_id, now],
+            args![purpose.name(), user_id, self.clock.now(), since],
         )
         .await?;
         Ok(())

@@ -25,9 +25,6 @@ ALTER TABLE challenges ADD COLUMN carry TEXT;
 ALTER TABLE challenges ADD COLUMN failures_before BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX challenges_user ON challenges (user_id);
 
--- A new address that waits to be confirmed, or the old one that may be restored, as typed.
-ALTER TABLE one_time_tokens ADD COLUMN email TEXT;
-
 CREATE TABLE totp_factors (
   id TEXT PRIMARY KEY,
   user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -67,6 +64,8 @@ CREATE TABLE email_codes (
   holder TEXT PRIMARY KEY,
   user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
   mac TEXT NOT NULL,
+  -- Wrong tries, also over codes sent anew (SEC-49).
+  attempts BIGINT NOT NULL DEFAULT 0,
   created_at BIGINT NOT NULL,
   expires_at BIGINT NOT NULL
 );
