@@ -1,6 +1,8 @@
 //! What stands outside the process in tests, as real servers on loopback: an OpenAI-compatible model server with
-//! faults, a mail server that keeps what it gets, and a browserless client with cookies. For development only.
+//! faults, a mail server that keeps what it gets, a browserless client with cookies, and an authenticator that holds
+//! passkeys. For development only.
 
+pub mod authenticator;
 pub mod http;
 pub mod mail;
 pub mod model;
