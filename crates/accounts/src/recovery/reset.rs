@@ -84,7 +84,9 @@ impl Accounts {
             let mut tx = self.db.begin().await?;
             let request: Option<Request> = tx
                 .one(
-                    sql!("DELETE FROM reset_requests WHERE id = $1 RETURNING email_canonical, ip, created_at"),
+                    sql!(
+                        "DELETE FROM reset_requests WHERE id = $1 RETURNING email_canonical, ip, created_at"
+                    ),
                     args![&id],
                 )
                 .await?;
@@ -135,7 +137,8 @@ impl Accounts {
         by_admin: bool,
     ) -> Result<bool, DbError> {
         let mut tx = self.db.begin().await?;
-        let Some(user) = self.hold_lasting(&mut tx, user_id).await?.filter(|user| !user.email.is_empty()) else {
+        let Some(user) = self.hold_lasting(&mut tx, user_id).await?.filter(|user| !user.email.is_empty())
+        else {
             return Ok(false);
         };
         self.queue_reset_link(&mut tx, &user, client, by_admin).await?;
@@ -180,8 +183,7 @@ impl Accounts {
         new_password: &str,
         client: &Client,
     ) -> Result<User, RecoveryError> {
-        let user =
-            self.link_holder(Purpose::ResetPassword, token).await?.ok_or(RecoveryError::BadToken)?;
+        let user = self.link_holder(Purpose::ResetPassword, token).await?.ok_or(RecoveryError::BadToken)?;
         self.check_new_password(&user, new_password).await?;
         let phc = self.hasher.hash(new_password).await?;
         let now = self.clock.now();
