@@ -28,6 +28,7 @@ const SOURCES: &[(&str, &str)] = &[
     ),
     ("app.js", include_str!("../assets/js/app.js")),
     ("chat.js", include_str!("../assets/js/chat.js")),
+    ("passkey.js", include_str!("../assets/js/passkey.js")),
     ("favicon.svg", include_str!("../assets/favicon.svg")),
     ("icons.svg", include_str!("../assets/icons.svg")),
 ];

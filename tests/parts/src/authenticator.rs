@@ -115,7 +115,7 @@ impl Authenticator {
         let mut signed = data.clone();
         signed.extend(Sha256::digest(client.as_bytes()));
         let signature: Signature = key.signing.sign(&signed);
-        Some(json!({
+        let mut answer = json!({
             "id": text(&key.id),
             "rawId": text(&key.id),
             "type": "public-key",
@@ -124,9 +124,13 @@ impl Authenticator {
                 "authenticatorData": text(&data),
                 "clientDataJSON": text(client.as_bytes()),
                 "signature": text(signature.to_der().as_bytes()),
-                "userHandle": if allowed.is_empty() { json!(text(&key.user)) } else { Value::Null },
             },
-        }))
+        });
+        // Only a key that was not named says whose it is.
+        if allowed.is_empty() {
+            answer["response"]["userHandle"] = json!(text(&key.user));
+        }
+        Some(answer)
     }
 
     /// Authenticator data (WebAuthn, 6.1) as far as it is the same in both ceremonies.
