@@ -43,7 +43,16 @@ pub fn accounts(config: &Config) -> Result<accounts::Options, ConfigError> {
             second_factor: accounts::SecondFactorRules::default(),
         },
         verification_forced: config.is_production(),
+        relying_party: relying_party(config),
         ..accounts::Options::default()
+    })
+}
+
+/// Where passkeys belong (SEC-53): nowhere, where the public URL's host is an IP address.
+fn relying_party(config: &Config) -> Option<accounts::RelyingParty> {
+    (!config.host_is_ip()).then(|| accounts::RelyingParty {
+        id: config.public_host().to_owned(),
+        origin: config.public_origin(),
     })
 }
 
