@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use accounts::{FactorRefused, Refused, SecondFactor};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
@@ -25,6 +26,14 @@ pub enum AppError {
     /// The form's token or its origin is wrong (SEC-83).
     Csrf,
     InvalidCredentials,
+    /// The first factor was right; these finish the sign-in.
+    SecondFactorRequired(Vec<SecondFactor>),
+    /// Wrong, used before or too old. With the tries that are left, where they are counted here.
+    SecondFactorInvalid(Option<i64>),
+    /// The account has to set up a second factor before anything else (SEC-3).
+    EnrolmentRequired,
+    /// A proof of who one is, not older than ten minutes, is needed (SEC-58).
+    StepUpRequired,
     Validation(FieldErrors),
     /// Something with that name is there already.
     Conflict(FieldErrors),
@@ -82,6 +91,35 @@ impl AppError {
             Self::InvalidCredentials => {
                 (S::UNAUTHORIZED, "invalid-credentials", "Sign-in failed", GENERIC_SIGN_IN_ERROR.to_owned())
             }
+            Self::SecondFactorRequired(_) => (
+                S::UNAUTHORIZED,
+                "second-factor-required",
+                "One more step",
+                "Send a code of your second factor, or use a passkey.".to_owned(),
+            ),
+            Self::SecondFactorInvalid(left) => (
+                S::UNAUTHORIZED,
+                "second-factor-invalid",
+                "That was not right",
+                match left {
+                    Some(0) => "It was wrong or used before, and there are no tries left. Sign in again.".to_owned(),
+                    Some(1) => "It was wrong or used before. One try is left.".to_owned(),
+                    Some(left) => format!("It was wrong or used before. {left} tries are left."),
+                    None => "It was wrong or used before. Try again.".to_owned(),
+                },
+            ),
+            Self::EnrolmentRequired => (
+                S::FORBIDDEN,
+                "second-factor-enrolment-required",
+                "A second factor is required",
+                "Your account has to set one up before you go on. Sign in on the page to do so.".to_owned(),
+            ),
+            Self::StepUpRequired => (
+                S::FORBIDDEN,
+                "step-up-required",
+                "Confirm that it is you",
+                "This needs a fresh proof of who you are. Send it to /api/v1/step-up and try again.".to_owned(),
+            ),
             Self::Validation(_) => (
                 S::UNPROCESSABLE_ENTITY,
                 "validation",
@@ -211,6 +249,46 @@ impl From<accounts::PeopleError> for AppError {
                 Self::Refused(error.to_string())
             }
             E::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<FactorRefused> for AppError {
+    fn from(refused: FactorRefused) -> Self {
+        match refused {
+            FactorRefused::Wrong(left) => {
+                Self::SecondFactorInvalid(Some(left.tries).filter(|tries| *tries < i64::MAX))
+            }
+            FactorRefused::Locked { retry_after_secs } | FactorRefused::Limited { retry_after_secs, .. } => {
+                Self::RateLimited(retry_after_secs.unsigned_abs())
+            }
+            FactorRefused::Gone => Self::Unauthenticated,
+            FactorRefused::NotOffered(why) => Self::Refused(why.to_owned()),
+            FactorRefused::Refused(refused) => refused.into(),
+            FactorRefused::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<accounts::passkeys::PasskeyError> for AppError {
+    fn from(error: accounts::passkeys::PasskeyError) -> Self {
+        use accounts::passkeys::PasskeyError as E;
+        match error {
+            E::Limited(limited) => Self::RateLimited(limited.retry_after_secs.unsigned_abs()),
+            E::Db(error) => error.into(),
+            error => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<Refused> for AppError {
+    /// Without the mail that an unconfirmed account is sent: only the sign-in page does that.
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid { .. } => Self::InvalidCredentials,
+            Refused::Limited { retry_after_secs, .. } => Self::RateLimited(retry_after_secs.unsigned_abs()),
+            Refused::Busy { retry_after_secs } => Self::Busy(retry_after_secs.unsigned_abs()),
+            Refused::Db(error) => error.into(),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::{Client, Permission, Principal, SessionToken};
+use accounts::{Challenge, ChallengeToken, Client, DeviceToken, Permission, Principal, SessionToken};
 use axum::body::{self, to_bytes};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -36,6 +36,9 @@ pub enum Guard {
     Member,
     /// A session whose roles hold the permission.
     May(Permission),
+    /// A challenge: the first factor was right, the second is still to come (SEC-35). It opens no
+    /// other route, and nothing else opens these.
+    Challenge,
 }
 
 impl Guard {
@@ -46,6 +49,7 @@ impl Guard {
             Self::SignedOut => "signed out".to_owned(),
             Self::Member => "session".to_owned(),
             Self::May(permission) => format!("`{permission}`"),
+            Self::Challenge => "challenge".to_owned(),
         }
     }
 }
@@ -94,6 +98,17 @@ pub struct Rule {
     pub guard: Guard,
     pub body: Body,
     pub session: Session,
+    /// Needs a proof of who one is that is not older than ten minutes (SEC-58).
+    pub step_up: bool,
+}
+
+impl Rule {
+    /// Longest body in bytes. A form that comes back through a step-up is sealed, which makes it
+    /// half as long again, with the proof beside it.
+    fn longest(&self, app: &App) -> usize {
+        let plain = self.body.longest(app);
+        if self.step_up { 2 * plain } else { plain }
+    }
 }
 
 /// What a handler knows of its request.
@@ -109,6 +124,12 @@ pub struct Ctx {
     pub query: Option<String>,
     pub theme: Option<Theme>,
     pub flash: Vec<Flash>,
+    /// The session's token, for what gives it a new one.
+    pub session_token: Option<SessionToken>,
+    /// The challenge that the request's cookie names, good or not.
+    pub challenge_cookie: Option<ChallengeToken>,
+    /// The good challenge of a [`Guard::Challenge`] route, and its token.
+    pub challenge: Option<(ChallengeToken, Arc<Challenge>)>,
     /// Secret behind the form tokens of a person who is not signed in.
     visitor: String,
     new_visitor: bool,
@@ -134,8 +155,36 @@ impl Ctx {
         self.new_visitor.then(|| Cookie::Visitor.set(&self.visitor, None, self.app.https())).flatten()
     }
 
+    /// What the ceremonies of a person who is not signed in are bound to.
+    pub fn visitor_id(&self) -> String {
+        base::random::token_hash(&self.visitor)
+    }
+
     fn error(&self, error: AppError) -> Response {
         answer::error(self, &error)
+    }
+}
+
+/// The challenge of a route that answers to one.
+#[derive(Clone, Debug)]
+pub struct Challenged {
+    pub token: ChallengeToken,
+    pub challenge: Arc<Challenge>,
+}
+
+impl std::ops::Deref for Challenged {
+    type Target = Challenge;
+    fn deref(&self) -> &Challenge {
+        &self.challenge
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Challenged {
+    type Rejection = AppError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AppError> {
+        let ctx = parts.extensions.get::<Ctx>().ok_or(AppError::Internal)?;
+        let (token, challenge) = ctx.challenge.clone().ok_or(AppError::Unauthenticated)?;
+        Ok(Self { token, challenge })
     }
 }
 
@@ -171,7 +220,7 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
     let seen = parts.extensions.get::<Arc<Seen>>().cloned().unwrap_or_default();
     // Set once: nobody did before.
     let _ = seen.route.set(rule.route);
-    let (ctx, dead_session) = match context(&app, &parts, &seen, rule.session).await {
+    let (mut ctx, dead_session) = match context(&app, &parts, &seen, rule).await {
         Ok(found) => found,
         Err(answer) => return *answer,
     };
@@ -185,8 +234,16 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
         return ctx
             .error(AppError::BadRequest("The address contains a character that cannot be used.".into()));
     }
+    let mut renewed = None;
     let mut response = match check(&ctx, rule, dead_session.as_ref(), &mut parts, body).await {
-        Ok(body) => {
+        Ok((body, token)) => {
+            if let (Some(token), Some(principal)) = (&token, &ctx.principal) {
+                let mut principal = Principal::clone(principal);
+                principal.session.step_up_at = app.clock.now();
+                ctx.principal = Some(Arc::new(principal));
+                ctx.session_token = Some(token.clone());
+            }
+            renewed = token;
             if let (Session::Used, Some(principal)) = (rule.session, &ctx.principal) {
                 app.accounts.touch(principal);
             }
@@ -203,7 +260,20 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
     if dead_session.is_some() && ctx.principal.is_none() && !sets_session(&response, &app) {
         cookies::add(response.headers_mut(), Cookie::Session.clear(app.https()));
     }
+    // A step-up gave the session a new token (SEC-78), unless the handler went on to the next.
+    if let (Some(token), Some(principal), false) = (&renewed, &ctx.principal, sets_session(&response, &app)) {
+        cookies::add(response.headers_mut(), session_cookie(&app, token, principal.session.expires_at));
+    }
+    if rule.guard == Guard::Challenge && ctx.challenge.is_none() {
+        cookies::add(response.headers_mut(), Cookie::Challenge.clear(app.https()));
+    }
     response
+}
+
+/// The cookie of a session that ends at `expires_at`.
+pub fn session_cookie(app: &App, token: &SessionToken, expires_at: i64) -> Option<HeaderValue> {
+    let age = (expires_at - app.clock.now()) / base::SECOND;
+    Cookie::Session.set(token.as_str(), Some(age), app.https())
 }
 
 fn sets_session(response: &Response, app: &App) -> bool {
@@ -218,24 +288,38 @@ async fn context(
     app: &App,
     parts: &Parts,
     seen: &Seen,
-    session: Session,
+    rule: Rule,
 ) -> Result<(Ctx, Option<SessionToken>), Box<Response>> {
     let headers = &parts.headers;
     let https = app.https();
-    let looks = session != Session::Ignored;
+    let looks = rule.session != Session::Ignored;
     let token = Cookie::Session.read(headers, https).filter(|_| looks).and_then(SessionToken::from_cookie);
     let found = match &token {
         Some(token) => app.accounts.principal(token).await,
         None => Ok(None),
     };
-    let (principal, failure) = match found {
+    let (principal, mut failure) = match found {
         Ok(principal) => (principal.map(Arc::new), None),
         Err(error) => (None, Some(AppError::from(error))),
     };
-    let dead = token.filter(|_| principal.is_none());
+    let challenge_cookie =
+        Cookie::Challenge.read(headers, https).filter(|_| looks).and_then(ChallengeToken::from_cookie);
+    let mut challenge = None;
+    if let (Guard::Challenge, Some(token)) = (rule.guard, &challenge_cookie) {
+        match app.accounts.challenge(token).await {
+            Ok(found) => challenge = found.map(|found| (token.clone(), Arc::new(found))),
+            Err(error) => failure = Some(error.into()),
+        }
+    }
+    let (dead, token) = if principal.is_some() { (None, token) } else { (token, None) };
     let visitor = Cookie::Visitor.read(headers, https).filter(|value| value.len() == 43);
     let ctx = Ctx {
-        client: seen.client.clone(),
+        client: seen.client.clone().with_device(
+            Cookie::Device.read(headers, https).and_then(DeviceToken::from_cookie),
+        ),
+        session_token: token,
+        challenge_cookie,
+        challenge,
         request_id: seen.id.clone(),
         json: wants_json(headers),
         path: parts.uri.path().to_owned(),
@@ -264,11 +348,11 @@ async fn check(
     dead_session: Option<&SessionToken>,
     parts: &mut Parts,
     body: body::Body,
-) -> Result<body::Body, Box<Response>> {
+) -> Result<(body::Body, Option<SessionToken>), Box<Response>> {
     let refuse = |error: AppError| Err(Box::new(ctx.error(error)));
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return match admit(ctx, rule.guard) {
-            Ok(()) => Ok(body),
+            Ok(()) => Ok((body, None)),
             Err(answer) => Err(Box::new(answer)),
         };
     }
@@ -278,7 +362,7 @@ async fn check(
         return refuse(AppError::Csrf);
     }
     let patience = Duration::from_secs(u64::from(ctx.app.config.server.read_timeout_seconds));
-    let bytes = match tokio::time::timeout(patience, to_bytes(body, rule.body.longest(&ctx.app))).await {
+    let bytes = match tokio::time::timeout(patience, to_bytes(body, rule.longest(&ctx.app))).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(_)) => return refuse(AppError::TooLarge),
         Err(_) => return refuse(AppError::TooSlow),
@@ -322,8 +406,12 @@ async fn check(
     if let Err(answer) = admit(ctx, rule.guard) {
         return Err(Box::new(answer));
     }
+    let mut renewed = None;
+    if let (true, Some(principal), Some(token)) = (rule.step_up, &ctx.principal, &ctx.session_token) {
+        (input, renewed) = pages::step_up::pass(ctx, principal, token, input).await?;
+    }
     parts.extensions.insert(input);
-    Ok(body::Body::empty())
+    Ok((body::Body::empty(), renewed))
 }
 
 /// Whether the request needs no token. Without a session there is nothing that a foreign page could
@@ -341,12 +429,24 @@ fn needs_session(guard: Guard) -> bool {
 fn admit(ctx: &Ctx, guard: Guard) -> Result<(), Response> {
     match (guard, &ctx.principal) {
         (Guard::Public, _) | (Guard::SignedOut, None) | (Guard::Member, Some(_)) => Ok(()),
+        (Guard::Challenge, _) if ctx.challenge.is_some() => Ok(()),
+        (Guard::Challenge, Some(_)) if !ctx.json => Err(answer::see_other("/chat")),
+        (Guard::Challenge, _) => Err(no_challenge(ctx)),
         (Guard::SignedOut, Some(_)) if ctx.json => Ok(()),
         (Guard::SignedOut, Some(_)) => Err(answer::see_other("/chat")),
         (Guard::May(permission), Some(principal)) if principal.may(permission) => Ok(()),
         (Guard::May(_), Some(_)) => Err(forbidden(ctx)),
         (Guard::Member | Guard::May(_), None) => Err(unauthenticated(ctx, Some(&ctx.path))),
     }
+}
+
+/// There is no challenge, or it is over: the sign-in starts again.
+fn no_challenge(ctx: &Ctx) -> Response {
+    if ctx.json {
+        return ctx.error(AppError::Unauthenticated);
+    }
+    let flash = "This sign-in took too long or had too many tries. Start again.";
+    answer::see_other_with(ctx, "/login", Flash::new(Kind::Warn, flash))
 }
 
 /// JSON is told; a page leads to the sign-in, and from there back to `path`.
@@ -389,7 +489,9 @@ fn forbidden(ctx: &Ctx) -> Response {
 pub async fn tell(app: &App, request: Request, error: AppError) -> Response {
     let (parts, _) = request.into_parts();
     let seen = parts.extensions.get::<Arc<Seen>>().cloned().unwrap_or_default();
-    match context(app, &parts, &seen, Session::Used).await {
+    let rule =
+        Rule { route: "", guard: Guard::Public, body: Body::Fields, session: Session::Used, step_up: false };
+    match context(app, &parts, &seen, rule).await {
         Ok((ctx, _)) => ctx.error(error),
         Err(answer) => *answer,
     }

@@ -11,9 +11,9 @@ use axum::routing::{MethodFilter, on};
 use tower_http::compression::CompressionLayer;
 
 use crate::app::App;
-use crate::guard::Guard::{self, May, Member, Public, SignedOut};
+use crate::guard::Guard::{self, Challenge, May, Member, Public, SignedOut};
 use crate::guard::{Body, Rule, Session, authorise};
-use crate::pages::{admin, chat, settings, setup, sign_in, sign_out, sign_up, verify_email};
+use crate::pages::{admin, chat, enrol, passwordless, recovery, second_factor, settings, setup, sign_in, sign_out, sign_up, verify_email};
 use crate::{api, assets, http, pages};
 
 fn table(routes: &mut Routes) {
@@ -26,9 +26,33 @@ fn table(routes: &mut Routes) {
         .get("/login", SignedOut, sign_in::page)
         .post("/login", SignedOut, sign_in::submit)
         .taking(Body::Carried)
+        .post("/login/passkey/options", SignedOut, passwordless::options)
+        .taking(Body::Carried)
+        .post("/login/passkey", SignedOut, passwordless::submit)
+        .taking(Body::Carried)
+        .get("/login/2fa", Challenge, second_factor::page)
+        .post("/login/2fa", Challenge, second_factor::submit)
+        .get("/login/2fa/totp", Challenge, second_factor::page_totp)
+        .get("/login/2fa/email", Challenge, second_factor::page_email)
+        .post("/login/2fa/email", Challenge, second_factor::send_code)
+        .get("/login/2fa/backup-code", Challenge, second_factor::page_backup_code)
+        .get("/login/2fa/passkey", Challenge, second_factor::page_passkey)
+        .post("/login/2fa/passkey/options", Challenge, second_factor::passkey_options)
+        .get("/login/2fa/enrol", Challenge, enrol::page)
+        .post("/login/2fa/enrol", Challenge, enrol::submit)
+        .post("/login/2fa/enrol/passkey/options", Challenge, enrol::passkey_options)
+        .post("/login/2fa/cancel", Challenge, second_factor::cancel)
         .post(sign_out::PATH, Public, sign_out::submit)
         .get("/verify-email/{token}", Public, verify_email::page)
         .post("/verify-email/{token}", Public, verify_email::submit)
+        .get("/forgot", Public, recovery::forgot::page)
+        .post("/forgot", Public, recovery::forgot::submit)
+        .get("/reset/{token}", Public, recovery::reset::page)
+        .post("/reset/{token}", Public, recovery::reset::submit)
+        .get("/confirm-email/{token}", Public, recovery::address::confirm_page)
+        .post("/confirm-email/{token}", Public, recovery::address::confirm)
+        .get("/revert-email/{token}", Public, recovery::address::revert_page)
+        .post("/revert-email/{token}", Public, recovery::address::revert)
         // chat
         .get("/chat", May(P::ChatUse), chat::new_page)
         .post("/chat", May(P::ChatUse), chat::create)
@@ -45,6 +69,12 @@ fn table(routes: &mut Routes) {
         .post("/generations/{id}/stop", May(P::ChatUse), chat::stop)
         // settings
         .get("/settings", Member, settings::page)
+        .get("/settings/password", Member, settings::password::page)
+        .post("/settings/password", Member, settings::password::change)
+        .step_up()
+        .get("/settings/email", Member, settings::email::page)
+        .post("/settings/email", Member, settings::email::submit)
+        .step_up()
         .get("/settings/sessions", Member, settings::sessions::page)
         .post("/settings/sessions/end-others", Member, settings::sessions::end_others)
         .post("/settings/sessions/{id}/end", Member, settings::sessions::end)
@@ -53,29 +83,57 @@ fn table(routes: &mut Routes) {
         .get("/admin/stats", May(P::StatsRead), admin::stats::page)
         .get("/admin/users", May(P::UsersRead), admin::users::page)
         .post("/admin/users/{id}/promote", May(P::RolesManage), admin::users::promote)
+        .step_up()
         .post("/admin/users/{id}/demote", May(P::RolesManage), admin::users::demote)
+        .step_up()
         .post("/admin/users/{id}/deactivate", May(P::UsersManage), admin::users::deactivate)
+        .step_up()
         .post("/admin/users/{id}/reactivate", May(P::UsersManage), admin::users::reactivate)
+        .step_up()
         .post("/admin/users/{id}/unlock", May(P::UsersManage), admin::users::unlock)
+        .step_up()
         .post("/admin/users/{id}/sign-out", May(P::UsersManage), admin::users::sign_out)
+        .step_up()
+        .post("/admin/users/{id}/reset-factors", May(P::UsersResetFactors), admin::users::reset_factors)
+        .step_up()
+        .get("/admin/roles", May(P::RolesManage), admin::roles::page)
+        .post("/admin/roles/{id}/second-factor", May(P::RolesManage), admin::roles::set_second_factor)
+        .step_up()
         .get("/admin/models", May(P::ModelsManage), admin::models::page)
         .post("/admin/models", May(P::ModelsManage), admin::models::add)
+        .step_up()
         .post("/admin/models/default", May(P::ModelsManage), admin::models::set_default)
+        .step_up()
         .post("/admin/models/upstreams/{id}/test", May(P::ModelsManage), admin::models::test)
+        .step_up()
         .post("/admin/models/upstreams/{id}/enable", May(P::ModelsManage), admin::models::enable_upstream)
+        .step_up()
         .post("/admin/models/upstreams/{id}/disable", May(P::ModelsManage), admin::models::disable_upstream)
+        .step_up()
         .post("/admin/models/upstreams/{id}/remove", May(P::ModelsManage), admin::models::remove_upstream)
+        .step_up()
         .post("/admin/models/enable", May(P::ModelsManage), admin::models::enable_model)
+        .step_up()
         .post("/admin/models/disable", May(P::ModelsManage), admin::models::disable_model)
+        .step_up()
         .get("/admin/errors", May(P::ErrorsRead), admin::errors::page)
         .get("/admin/settings", May(P::SettingsManage), admin::settings::page)
         .post("/admin/settings/sign-up", May(P::SettingsManage), admin::settings::save_sign_up)
+        .step_up()
         .post("/admin/settings/general", May(P::SettingsManage), admin::settings::save_general)
+        .step_up()
+        .post("/admin/settings/second-factor", May(P::SettingsManage), admin::settings::save_second_factor)
+        .step_up()
         // JSON
         .post("/assign_role_to_user", May(P::RolesManage), api::assign_role)
+        .step_up()
         .get("/api/v1/csrf", Public, api::csrf)
         .get("/api/v1/me", Member, api::me)
         .session(Session::Unasked)
+        .post("/api/v1/step-up", Member, api::step_up::submit)
+        .post("/api/v1/step-up/email", Member, api::step_up::send_code)
+        .post("/api/v1/step-up/passkey/options", Member, api::step_up::passkey_options)
+        .post("/api/v1/step-up/passkey", Member, api::step_up::passkey)
         // operation
         .get("/healthz", Public, api::health::alive)
         .session(Session::Ignored)
@@ -87,12 +145,30 @@ fn table(routes: &mut Routes) {
         .session(Session::Ignored);
 }
 
+/// Names that earlier applications of this kind used, and where that is now. Nothing is done at
+/// them: whoever comes there is sent on.
+pub const MOVED: &[(&str, &str)] = &[
+    ("/2fa/enable", "/settings/2fa"),
+    ("/auth/two-factor-setup", "/settings/2fa"),
+    ("/auth/settings/two-factor", "/settings/2fa"),
+    ("/auth/two-factor-verify-setup", "/settings/2fa"),
+    ("/auth/settings/disable-two-factor", "/settings/2fa"),
+    ("/auth/two-step-verification", "/login/2fa"),
+    ("/auth/verify-2fa", "/login/2fa"),
+    ("/auth/backup-codes", "/settings/2fa/backup-codes"),
+    ("/auth/regenerate-backup-codes", "/settings/2fa/backup-codes"),
+    ("/register", "/signup"),
+    ("/dashboard", "/settings"),
+];
+
 /// A route as the matrix shows it.
 #[derive(Clone, Debug)]
 pub struct Route {
     pub method: Method,
     pub path: &'static str,
     pub guard: Guard,
+    /// Also needs a fresh proof of who one is.
+    pub step_up: bool,
 }
 
 /// Collects the table: for axum, if there is an application, and for the matrix.
@@ -141,9 +217,9 @@ impl Routes {
         T: 'static,
     {
         self.flush();
-        self.listed.push(Route { method, path, guard });
+        self.listed.push(Route { method, path, guard, step_up: false });
         self.next = Some(Pending {
-            rule: Rule { route: path, guard, body: Body::Fields, session: Session::Used },
+            rule: Rule { route: path, guard, body: Body::Fields, session: Session::Used, step_up: false },
             add: Box::new(move |router, app, rule| {
                 let app = app.clone();
                 let guarded = on(on_method, handler)
@@ -170,6 +246,19 @@ impl Routes {
         self
     }
 
+    /// The route named last needs a proof of who one is that is not older than ten minutes (SEC-58).
+    /// Only what changes something does: a form goes on after the proof, a page could not.
+    fn step_up(&mut self) -> &mut Self {
+        if let Some(next) = &mut self.next {
+            next.rule.step_up = true;
+        }
+        if let Some(last) = self.listed.last_mut() {
+            debug_assert!(last.method != Method::GET, "{} is read, not changed", last.path);
+            last.step_up = true;
+        }
+        self
+    }
+
     fn flush(&mut self) {
         if let (Some(Pending { rule, add }), Some(app)) = (self.next.take(), &self.app) {
             self.router = add(std::mem::take(&mut self.router), app, rule);
@@ -189,6 +278,11 @@ pub fn router(app: &App) -> Router {
     let mut routes = Routes { app: Some(app.clone()), router: Router::new(), listed: Vec::new(), next: None };
     table(&mut routes);
     routes.flush();
+    for (old, new) in MOVED {
+        let see_other = || async { http::answer::see_other(new) };
+        let moved = axum::routing::get(see_other).post(see_other);
+        routes.router = std::mem::take(&mut routes.router).route(old, moved);
+    }
     let fallback = app.clone();
     let wrong_method = app.clone();
     routes
@@ -208,28 +302,32 @@ pub fn router(app: &App) -> Router {
 pub fn matrix() -> String {
     let mut out = String::from(
         "# Routes\n\nWritten by `anteroom config routes` from `src/router.rs`; a test keeps the two equal, and another \
-         tries every route as every kind of caller. Unsafe methods also need a form token and an own origin (SEC-83).\n\n\
-         | method | path | guard | signed out | User | Admin |\n|---|---|---|---|---|---|\n",
+         tries every route as every kind of caller. Unsafe methods also need a form token and an own origin (SEC-83). \
+         \"step-up\" needs a proof of who one is that is not older than ten minutes (SEC-58).\n\n\
+         | method | path | guard | signed out | in a challenge | User | Admin |\n|---|---|---|---|---|---|---|\n",
     );
     for route in routes() {
-        let [anon, user, admin] = callers(route.guard);
+        let [anon, challenged, user, admin] = callers(route.guard);
         out.push_str(&format!(
-            "| {} | `{}` | {} | {anon} | {user} | {admin} |\n",
+            "| {} | `{}` | {}{} | {anon} | {challenged} | {user} | {admin} |\n",
             route.method,
             route.path,
-            route.guard.words()
+            route.guard.words(),
+            if route.step_up { ", step-up" } else { "" }
         ));
     }
     out
 }
 
-/// What a person who is signed out, a User and an Admin get, by the built-in roles.
-fn callers(guard: Guard) -> [&'static str; 3] {
+/// What a person who is signed out, one between the factors, a User and an Admin get, by the
+/// built-in roles. A challenge opens its own routes and nothing else (SEC-35).
+fn callers(guard: Guard) -> [&'static str; 4] {
     match guard {
-        Public => ["yes", "yes", "yes"],
-        SignedOut => ["yes", "to /chat", "to /chat"],
-        Member => ["sign-in", "yes", "yes"],
-        May(P::ChatUse | P::ApiKeysUse) => ["sign-in", "yes", "yes"],
-        May(_) => ["sign-in", "no", "yes"],
+        Public => ["yes", "yes", "yes", "yes"],
+        SignedOut => ["yes", "yes", "to /chat", "to /chat"],
+        Challenge => ["sign-in", "yes", "to /chat", "to /chat"],
+        Member => ["sign-in", "sign-in", "yes", "yes"],
+        May(P::ChatUse | P::ApiKeysUse) => ["sign-in", "sign-in", "yes", "yes"],
+        May(_) => ["sign-in", "sign-in", "no", "yes"],
     }
 }

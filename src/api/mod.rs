@@ -1,6 +1,7 @@
 //! JSON: what programs ask. The starred pages answer JSON at their own addresses.
 
 pub mod health;
+pub mod step_up;
 
 use accounts::PeopleError;
 use axum::http::StatusCode;

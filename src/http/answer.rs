@@ -33,10 +33,12 @@ impl Ctx {
                     overview: principal.may(P::StatsRead),
                     stats: principal.may(P::StatsRead),
                     users: principal.may(P::UsersRead),
+                    roles: principal.may(P::RolesManage),
                     models: principal.may(P::ModelsManage),
                     errors: principal.may(P::ErrorsRead),
                     settings: principal.may(P::SettingsManage),
                 },
+                enrol_by: principal.enrol_by,
             }),
             flash: self.flash.clone(),
             csrf: self.csrf(),
@@ -116,6 +118,9 @@ pub fn error(ctx: &Ctx, error: &AppError) -> Response {
         });
         if let Some(fields) = error.fields() {
             body["errors"] = serde_json::json!(fields);
+        }
+        if let AppError::SecondFactorRequired(methods) = error {
+            body["methods"] = serde_json::json!(methods);
         }
         let mut response = json(problem.status, &body);
         response

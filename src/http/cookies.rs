@@ -12,6 +12,8 @@ pub enum Cookie {
     Visitor,
     /// A message for the next page, with a MAC.
     Flash,
+    /// Tells browsers apart, so that a sign-in from a new one is mailed (SEC-32). It opens nothing.
+    Device,
 }
 
 impl Cookie {
@@ -21,6 +23,7 @@ impl Cookie {
             Self::Challenge => "anteroom-challenge",
             Self::Visitor => "anteroom-visitor",
             Self::Flash => "anteroom-flash",
+            Self::Device => "anteroom-device",
         }
     }
 

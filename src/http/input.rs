@@ -66,6 +66,28 @@ impl Input {
         Ok(input)
     }
 
+    /// The fields as they came, to be sealed and read again by [`Input::unpacked`].
+    pub fn packed(&self) -> Value {
+        Value::Object(self.fields.clone().into_iter().collect())
+    }
+
+    /// What [`Input::packed`] gave, as a form.
+    pub fn unpacked(packed: Value) -> Option<Self> {
+        match packed {
+            Value::Object(fields) => Some(Self { fields: fields.into_iter().collect(), ..Self::default() }),
+            _ => None,
+        }
+    }
+
+    /// A JSON value as it is, or the JSON text in a form's field; `None` where it is neither.
+    pub fn value(&mut self, name: &'static str) -> Option<Value> {
+        match self.fields.remove(name) {
+            Some(Value::String(text)) => serde_json::from_str(&text).ok(),
+            Some(Value::Null) | None => None,
+            Some(value) => Some(value),
+        }
+    }
+
     /// Whether it came as JSON.
     pub fn is_json(&self) -> bool {
         self.json

@@ -1,13 +1,19 @@
 //! The pages: one file for each thing a person does.
 
 pub mod admin;
+pub mod backup_codes;
 pub mod carried;
 pub mod chat;
+pub mod enrol;
+pub mod passwordless;
+pub mod second_factor;
+pub mod recovery;
 pub mod settings;
 pub mod setup;
 pub mod sign_in;
 pub mod sign_out;
 pub mod sign_up;
+pub mod step_up;
 pub mod verify_email;
 
 use axum::extract::{Request, State};

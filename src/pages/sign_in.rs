@@ -1,18 +1,18 @@
 //! `GET/POST /login`: the first factor.
 
-use accounts::{NewSession, Outcome, Refused, SessionToken};
+use accounts::{NewSession, Onward, Outcome, Refused, SessionToken};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use crate::error::{AppError, internal, wait_words};
-use crate::guard::Ctx;
+use crate::error::{AppError, wait_words};
+use crate::guard::{Ctx, session_cookie};
 use crate::http::answer::{json, see_other, with_wait};
 use crate::http::cookies::{self, Cookie};
 use crate::http::csrf;
 use crate::http::input::Input;
 use crate::joining;
-use crate::pages::carried;
+use crate::pages::{carried, second_factor};
 use crate::view::{Field, Page, filters};
 
 #[derive(Template)]
@@ -25,7 +25,12 @@ struct SignInPage {
     password: Field,
     next: Option<String>,
     carry: Option<String>,
+    /// Whether this site can have passkeys.
+    passkeys: bool,
 }
+
+/// How long a browser is known again, in seconds: as long as browsers keep a cookie.
+const DEVICE_SECONDS: i64 = 400 * 24 * 3600;
 
 /// The sign-in page that leads back to `next`.
 pub fn address(next: &str) -> String {
@@ -81,25 +86,30 @@ fn show(
     carry: Option<String>,
 ) -> Response {
     let mut who = Field::text("username_or_email", "Username or e-mail")
-        .autocomplete("username")
+        .autocomplete("username webauthn")
         .value(typed)
         .required()
         .tall();
-    let mut password = Field::password("password", "Password", "current-password").required().tall();
+    let mut password = Field::password("password", "Password", "current-password")
+        .aside("/forgot", "Forgot it?")
+        .required()
+        .tall();
     if typed.is_empty() {
         who = who.autofocus();
     } else {
         password = password.autofocus();
     }
-    ctx.html_as(status, &SignInPage { page: ctx.page("Sign in"), notice, who, password, next, carry })
+    let passkeys = ctx.app.accounts.passkeys_available();
+    ctx.html_as(status, &SignInPage { page: ctx.page("Sign in"), notice, who, password, next, carry, passkeys })
 }
 
 /// `POST /login`, as a form or as JSON.
 pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
     let typed = input.text("username_or_email");
     let password = input.text("password");
-    // Second factors read it; the number of factors needed never depends on it (SEC-39).
-    input.discard("token");
+    // A code of the second factor, if the sender has one at hand. How many factors are needed never
+    // depends on it (SEC-39).
+    let code = input.optional("token");
     let next = input.optional("next").filter(|next| safe_next(next));
     let carry = input.optional("carry");
     let as_json = ctx.json || input.is_json();
@@ -111,28 +121,28 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         let notice = Some(("bad", "That did not work".to_owned(), text));
         return Ok(show(&ctx, StatusCode::UNPROCESSABLE_ENTITY, notice, &typed, next, carry));
     }
+    let onward = Onward { next: next.clone(), carry: carry.clone() };
+    let earlier = ctx.challenge_cookie.clone().filter(|_| code.is_some());
     let done = match ctx.app.accounts.sign_in(&typed, &password, &ctx.client).await {
-        Ok(factor) => ctx.app.accounts.complete_login(factor, &ctx.client).await,
+        Ok(factor) => {
+            let factor = factor.onward(onward.clone()).resuming(earlier);
+            ctx.app.accounts.complete_login(factor, &ctx.client).await
+        }
         Err(refused) => Err(refused),
     };
     let refused = match done {
-        Ok(Outcome::Session(session)) => return enter(&ctx, &session, as_json, next, carry).await,
-        Ok(Outcome::Challenge(_)) => {
-            // No factor can be enrolled yet, so the gate never asks for one.
-            return Err(internal("the gate asked for a second factor that no route can take"));
+        Ok(Outcome::Session(session)) => return enter(&ctx, &session, as_json, onward).await,
+        Ok(Outcome::Challenge(challenge)) => {
+            return second_factor::challenged(&ctx, challenge, as_json, code.as_deref()).await;
         }
         Err(refused) => refused,
     };
     let error = match refused {
-        Refused::Invalid { resend_verification } => {
-            if let Some(user) = resend_verification {
-                joining::mail_verification(&ctx.app, &user, &ctx.client).await?;
-            }
+        Refused::Invalid { resend_verification: Some(user) } => {
+            joining::mail_verification(&ctx.app, &user, &ctx.client).await?;
             AppError::InvalidCredentials
         }
-        Refused::Limited { retry_after_secs, .. } => AppError::RateLimited(retry_after_secs.unsigned_abs()),
-        Refused::Busy { retry_after_secs } => AppError::Busy(retry_after_secs.unsigned_abs()),
-        Refused::Db(error) => error.into(),
+        refused => refused.into(),
     };
     if as_json {
         return Err(error);
@@ -147,22 +157,27 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
 }
 
 /// Past the gate: the session is there.
-async fn enter(
+pub async fn enter(
     ctx: &Ctx,
     session: &NewSession,
     as_json: bool,
-    next: Option<String>,
-    carry: Option<String>,
+    onward: Onward,
 ) -> Result<Response, AppError> {
+    let path = go_on(ctx, session, onward).await?;
+    Ok(signed_in(ctx, session, as_json, &path))
+}
+
+/// Where a person goes after signing in, with the prompt that they brought.
+pub async fn go_on(ctx: &Ctx, session: &NewSession, onward: Onward) -> Result<String, AppError> {
     if let Some(principal) = &ctx.principal {
         // Signed in anew over a live session: the old one ends.
         ctx.app.accounts.end_session(&principal.user_id, &principal.session.id).await?;
     }
-    let draft = match carry {
+    let draft = match onward.carry {
         Some(sealed) => carried::keep(ctx, &session.user.id, &sealed).await?,
         None => None,
     };
-    Ok(signed_in(ctx, session, as_json, draft.or(next).as_deref().unwrap_or("/chat")))
+    Ok(draft.or(onward.next).unwrap_or_else(|| "/chat".to_owned()))
 }
 
 /// The answer that carries the new session's cookie.
@@ -179,12 +194,20 @@ pub fn signed_in(ctx: &Ctx, session: &NewSession, as_json: bool, path: &str) -> 
     } else {
         see_other(path)
     };
+    set_cookies(ctx, session, &mut response);
+    response
+}
+
+/// The cookies of somebody who has just come in.
+pub fn set_cookies(ctx: &Ctx, session: &NewSession, response: &mut Response) {
     let https = ctx.app.https();
     let headers = response.headers_mut();
-    let age = (session.expires_at - ctx.app.clock.now()) / base::SECOND;
-    cookies::add(headers, Cookie::Session.set(session.token.as_str(), Some(age), https));
+    cookies::add(headers, session_cookie(&ctx.app, &session.token, session.expires_at));
     cookies::add(headers, Cookie::Visitor.clear(https));
-    response
+    cookies::add(headers, Cookie::Challenge.clear(https));
+    if let Some(device) = &session.device {
+        cookies::add(headers, Cookie::Device.set(device.as_str(), Some(DEVICE_SECONDS), https));
+    }
 }
 
 /// The sign-in page for a prompt whose session has ended: the prompt waits in it, sealed.

@@ -99,6 +99,8 @@ pub struct FirstFactor {
     /// It proves possession and knowledge (or the finger) at once: a passkey that verified its user.
     is_both: bool,
     onward: Onward,
+    /// The challenge of an earlier try, to be answered now.
+    resumed: Option<ChallengeToken>,
 }
 
 /// What a right password still has to settle in the database.
@@ -125,7 +127,7 @@ pub struct Onward {
 impl FirstFactor {
     fn new(user_id: &str, method: &'static str) -> Self {
         let user_id = user_id.to_owned();
-        Self { user_id, method, settlement: None, is_both: false, onward: Onward::default() }
+        Self { user_id, method, settlement: None, is_both: false, onward: Onward::default(), resumed: None }
     }
 
     pub(crate) fn by_password(user_id: &str, settlement: Settlement) -> Self {
@@ -145,6 +147,12 @@ impl FirstFactor {
     /// Remembers where to go afterwards.
     pub fn onward(self, onward: Onward) -> Self {
         Self { onward, ..self }
+    }
+
+    /// Comes back to the challenge of an earlier try, if it is good and of the same account, instead of
+    /// making another one: a code that was mailed belongs to it (SEC-48).
+    pub fn resuming(self, challenge: Option<ChallengeToken>) -> Self {
+        Self { resumed: challenge, ..self }
     }
 
     /// What is left to settle, where only the factor counts and nobody signs in (step-up).
@@ -266,17 +274,37 @@ impl Accounts {
             self.mail_waits();
             return Ok(Outcome::Session(session));
         }
-        let waiting = Waiting {
-            method: first.method,
-            onward: &first.onward,
-            failures_before,
-            methods,
-            client,
-        };
+        if let Some(resumed) = self.resumed(&mut tx, &first, &methods).await? {
+            tx.commit().await?;
+            return Ok(Outcome::Challenge(resumed));
+        }
+        let waiting =
+            Waiting { method: first.method, onward: &first.onward, failures_before, methods, client };
         let challenge = self.create_challenge(&mut tx, &user, waiting).await?;
         tx.commit().await?;
         self.mail_waits();
         Ok(Outcome::Challenge(challenge))
+    }
+
+    /// The challenge that this factor comes back to.
+    async fn resumed(
+        &self,
+        tx: &mut Tx,
+        first: &FirstFactor,
+        methods: &[SecondFactor],
+    ) -> Result<Option<NewChallenge>, DbError> {
+        let Some(token) = first.resumed.clone().filter(|_| !methods.is_empty()) else { return Ok(None) };
+        let expires_at: Option<Micros> = tx
+            .one(
+                sql!(
+                    "SELECT expires_at FROM challenges WHERE token_hash = $1 AND user_id = $2 AND NOT enrol
+                       AND consumed_at IS NULL AND expires_at > $3 AND attempts < $4"
+                ),
+                args![&token.hash(), &first.user_id, self.clock.now(), CHALLENGE_ATTEMPTS],
+            )
+            .await?;
+        let methods = methods.to_vec();
+        Ok(expires_at.map(|expires_at| NewChallenge { token, methods, expires_at, enrol: false, code_sent: false }))
     }
 
     /// The person, if the account may have a session now; its row is held from here on. An

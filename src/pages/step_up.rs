@@ -1,0 +1,204 @@
+//! Step-up on pages: a small form between what was asked and its doing. What was typed waits in it,
+//! sealed, and goes on by itself after the proof (SEC-58).
+
+use accounts::{CodeSent, FactorRefused, Principal, Proof, SecondFactor, SessionToken, StepUpProof, StepUpWays};
+use askama::Template;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{AppError, internal, wait_words};
+use crate::guard::Ctx;
+use crate::http::answer::{self, with_wait};
+use crate::http::input::Input;
+use crate::view::{Field, Page, filters};
+
+/// What the seal is for.
+const PURPOSE: &str = "step-up";
+/// How long a form waits, in microseconds.
+const WAITS: i64 = 30 * base::MINUTE;
+
+/// What was asked, on its way through the form.
+#[derive(Serialize, Deserialize)]
+struct Carried {
+    /// Nobody else's form is taken, nor one for another address.
+    session_id: String,
+    path: String,
+    at: i64,
+    fields: Value,
+}
+
+#[derive(Template)]
+#[template(path = "step_up.html")]
+struct StepUpPage {
+    page: Page,
+    /// The address that was asked; the form goes there.
+    action: String,
+    /// A page to go back to.
+    back: &'static str,
+    carry: String,
+    password: Option<Field>,
+    code: Option<Field>,
+    passkey: bool,
+    email: bool,
+    /// A code is on its way.
+    sent: bool,
+    error: Option<String>,
+}
+
+/// Lets a request through whose sender proved who they are within ten minutes, or does so now. Gives
+/// what was asked, and the session's new token.
+///
+/// # Errors
+/// The answer that asks for the proof.
+pub async fn pass(
+    ctx: &Ctx,
+    principal: &Principal,
+    token: &SessionToken,
+    mut input: Input,
+) -> Result<(Input, Option<SessionToken>), Box<Response>> {
+    let as_json = ctx.json || input.is_json();
+    let fresh = principal.stepped_up(ctx.app.clock.now());
+    let Some(carry) = input.optional("step_up_carry") else {
+        return match (fresh, as_json) {
+            (true, _) => Ok((input, None)),
+            (false, true) => Err(Box::new(answer::error(ctx, &AppError::StepUpRequired))),
+            (false, false) => Err(Box::new(ask(ctx, principal, &input).await)),
+        };
+    };
+    let Some(asked) = unseal(ctx, principal, &carry) else {
+        return Err(Box::new(answer::error(ctx, &AppError::Csrf)));
+    };
+    if fresh {
+        return Ok((asked, None));
+    }
+    let form = Form { ctx, principal, carry };
+    if input.optional("step_up_send").is_some() {
+        let answer = match ctx.app.accounts.send_step_up_code(principal, &ctx.client).await {
+            Ok(CodeSent { .. }) => form.show(true, None).await,
+            Err(refused) => form.refused(refused).await,
+        };
+        return Err(Box::new(answer));
+    }
+    let (password, code) = (input.optional("step_up_password"), input.optional("step_up_code"));
+    let (ceremony, credential) = (input.optional("ceremony"), input.value("credential"));
+    let proof = match (&password, &code, &ceremony, &credential) {
+        (Some(password), ..) => StepUpProof::Password(password),
+        (_, Some(code), ..) => StepUpProof::Factor(Proof::Code(code)),
+        (.., Some(ceremony), Some(credential)) => {
+            StepUpProof::Factor(Proof::Passkey { ceremony, credential })
+        }
+        _ => return Err(Box::new(form.show(false, Some("Enter it here.".to_owned())).await)),
+    };
+    match ctx.app.accounts.step_up(principal, token, proof, &ctx.client).await {
+        Ok(renewed) => Ok((asked, Some(renewed))),
+        Err(refused) => Err(Box::new(form.refused(refused).await)),
+    }
+}
+
+/// The form, for what was just asked.
+async fn ask(ctx: &Ctx, principal: &Principal, asked: &Input) -> Response {
+    let carried = Carried {
+        session_id: principal.session.id.clone(),
+        path: ctx.path.clone(),
+        at: ctx.app.clock.now(),
+        fields: asked.packed(),
+    };
+    let sealed = serde_json::to_vec(&carried)
+        .map_err(internal)
+        .and_then(|plain| ctx.app.ring.seal(&ctx.app.random, PURPOSE, &plain).map_err(internal));
+    match sealed {
+        Ok(carry) => Form { ctx, principal, carry }.show(false, None).await,
+        Err(error) => answer::error(ctx, &error),
+    }
+}
+
+fn unseal(ctx: &Ctx, principal: &Principal, carry: &str) -> Option<Input> {
+    let plain = ctx.app.ring.open(PURPOSE, carry).ok()?;
+    let carried: Carried = serde_json::from_slice(&plain).ok()?;
+    let is_ours = carried.session_id == principal.session.id && carried.path == ctx.path;
+    let waited = ctx.app.clock.now() - carried.at;
+    if !is_ours || !(0..WAITS).contains(&waited) {
+        return None;
+    }
+    Input::unpacked(carried.fields)
+}
+
+struct Form<'a> {
+    ctx: &'a Ctx,
+    principal: &'a Principal,
+    carry: String,
+}
+
+impl Form<'_> {
+    async fn refused(&self, refused: FactorRefused) -> Response {
+        let text = match &refused {
+            FactorRefused::Wrong(_) => "That was not right, or it was used before. Try again.".to_owned(),
+            FactorRefused::Refused(accounts::Refused::Invalid { .. }) => {
+                "The password is not right. Try again.".to_owned()
+            }
+            FactorRefused::NotOffered(why) => (*why).to_owned(),
+            FactorRefused::Limited { limit, .. } => limit.message().to_owned(),
+            _ => String::new(),
+        };
+        let error = AppError::from(refused);
+        let text = match &error {
+            AppError::RateLimited(seconds) if text.is_empty() => {
+                format!("Too many tries. Wait {}.", wait_words(*seconds))
+            }
+            // The session ended meanwhile, or something broke: no form helps.
+            _ if text.is_empty() => return answer::error(self.ctx, &error),
+            _ => text,
+        };
+        let sent = matches!(error, AppError::SecondFactorInvalid(_));
+        with_wait(self.show(sent, Some(text)).await, &error)
+    }
+
+    async fn show(&self, sent: bool, error: Option<String>) -> Response {
+        let Self { ctx, principal, carry } = self;
+        let ways = match ctx.app.accounts.step_up_ways(&principal.user_id).await {
+            Ok(ways) => ways,
+            Err(error) => return answer::error(ctx, &error.into()),
+        };
+        let has = |method| ways.methods.contains(&method);
+        let (email, passkey) = (has(SecondFactor::Email), has(SecondFactor::Passkey));
+        let code = (!ways.password && (!passkey || ways.methods.len() > 1)).then(|| code_field(&ways, sent));
+        let password = ways.password.then(|| {
+            Field::password("step_up_password", "Password", "current-password").required().tall().autofocus()
+        });
+        let (mut password, mut code) = (password, code);
+        if let Some(text) = &error {
+            password = password.map(|field| field.error(Some(text.clone())));
+            code = code.map(|field| field.error(Some(text.clone())));
+        }
+        let error = error.filter(|_| password.is_none() && code.is_none());
+        let status = AppError::StepUpRequired.problem().status;
+        ctx.html_as(
+            status,
+            &StepUpPage {
+                page: ctx.page("Confirm that it is you"),
+                action: ctx.path.clone(),
+                back: if ctx.path.starts_with("/admin") { "/admin" } else { "/settings" },
+                carry: carry.clone(),
+                password,
+                code,
+                passkey,
+                email,
+                sent,
+                error,
+            },
+        )
+    }
+}
+
+fn code_field(ways: &StepUpWays, sent: bool) -> Field {
+    let has = |method| ways.methods.contains(&method);
+    let hint = match (has(SecondFactor::Totp), has(SecondFactor::BackupCode)) {
+        (true, true) => "The six digits of your authenticator app, or a backup code.",
+        (true, false) => "The six digits of your authenticator app.",
+        (false, true) if sent => "The eight digits of the mail, or a backup code.",
+        (false, true) => "A backup code.",
+        (false, false) => "The eight digits of the mail.",
+    };
+    Field::text("step_up_code", "Code").autocomplete("one-time-code").hint(hint).max(40).required().tall().autofocus()
+}
