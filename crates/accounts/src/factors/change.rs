@@ -203,8 +203,18 @@ impl Accounts {
         client: &Client,
     ) -> Result<FactorAdded, ChangeRefused> {
         let (mut tx, user) = self.begin_own_change(principal).await?;
-        let added =
-            self.finish_passkey(&mut tx, &principal.session.id, &user.id, ceremony, name, credential).await?;
+        let added = self
+            .finish_passkey(&mut tx, &principal.session.id, &user.id, ceremony, name, credential)
+            .await;
+        let added = match added {
+            Ok(added) => added,
+            Err(PasskeyError::Db(error)) => return Err(error.into()),
+            Err(error) => {
+                // The ceremony is used up all the same (SEC-53).
+                tx.commit().await?;
+                return Err(error.into());
+            }
+        };
         let backup_codes =
             self.factor_added(&mut tx, &user, &Notice::PasskeyAdded { name: added.name }, client).await?;
         self.finish_own_change(tx, principal).await?;

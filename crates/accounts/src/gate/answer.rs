@@ -8,6 +8,7 @@ use super::{CHALLENGE_ATTEMPTS, Challenge, ChallengeToken, Entry, Onward, Outcom
 use crate::Accounts;
 use crate::factors::{Attempt, ChangeRefused, CodeSent, FactorRefused, Holder, Left, Proof, totp_code};
 use crate::notices::Notice;
+use crate::passkeys::PasskeyError;
 use crate::sign_in::Refused;
 use crate::throttle::{Client, Limit, ThrottleError};
 use crate::user::User;
@@ -106,10 +107,17 @@ impl Accounts {
         let challenge = self.enrolling(token).await?;
         let (mut tx, _, _) = self.begin_answer(&challenge).await?;
         let user_id = &challenge.user.id;
-        let added = self
-            .finish_passkey(&mut tx, &challenge.id, user_id, ceremony, name, credential)
-            .await
-            .map_err(ChangeRefused::from)?;
+        let added = self.finish_passkey(&mut tx, &challenge.id, user_id, ceremony, name, credential).await;
+        let added = match added {
+            Ok(added) => added,
+            Err(PasskeyError::Db(error)) => return Err(error.into()),
+            Err(error) => {
+                // The ceremony is used up all the same (SEC-53), and no factor was guessed at.
+                self.forgive(&mut tx, user_id).await?;
+                tx.commit().await?;
+                return Err(ChangeRefused::from(error).into());
+            }
+        };
         let notice = Notice::PasskeyAdded { name: added.name };
         self.enrolled(tx, &challenge, SecondFactor::Passkey, &notice, client).await
     }
