@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::Clock;
 use parking_lot::RwLock;
 use upstream::probe::{self, Found};
-use upstream::{DEMO, Endpoint, Http, Pool, Reach, Route, Secret, parse_base_url};
+use upstream::{DEMO, Endpoint, Failure, Http, Pool, Reach, Route, Secret, parse_base_url};
 use usage::catalog::{self, CatalogError, ConfigUpstream};
 
 use crate::app::App;
@@ -196,4 +196,23 @@ pub fn endpoint(id: &str, name: &str, base_url: &str, key: Option<&str>) -> Opti
         api_key: key.map(Secret::new),
         reach: Reach::Configured,
     })
+}
+
+/// What went wrong with an upstream, in words for the Admin and the operator.
+pub fn failure_words(failure: Failure) -> &'static str {
+    use Failure as F;
+    match failure {
+        F::Unreachable => "it cannot be reached: wrong address, no network, or it is not running",
+        F::Unauthorized => "it refused the API key, or the key's credit is used up",
+        F::RateLimited { .. } => "it is busy and asks to wait (429)",
+        F::NotFound => "it does not know the model or the path: check the base URL",
+        F::BadRequest => "it did not take the request",
+        F::ContextFull => "a chat was too long for the model",
+        F::Server { .. } => "it had an error of its own",
+        F::Cut => "it closed the connection before the answer was complete",
+        F::Silent => "it sent nothing for too long",
+        F::Garbage => "what it sent is no answer of an OpenAI-compatible server",
+        F::Blocked => "its address may not be called, or it redirects: enter the final address",
+        F::TooLong => "an answer passed the size allowed",
+    }
 }

@@ -94,6 +94,8 @@ fn table(routes: &mut Routes) {
         .step_up()
         .post("/admin/users/{id}/sign-out", May(P::UsersManage), admin::users::sign_out)
         .step_up()
+        .post("/admin/users/{id}/send-reset", May(P::UsersManage), admin::users::send_reset)
+        .step_up()
         .post("/admin/users/{id}/reset-factors", May(P::UsersResetFactors), admin::users::reset_factors)
         .step_up()
         .get("/admin/roles", May(P::RolesManage), admin::roles::page)

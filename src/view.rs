@@ -57,6 +57,7 @@ pub struct AdminLinks {
     pub overview: bool,
     pub stats: bool,
     pub users: bool,
+    pub roles: bool,
     pub models: bool,
     pub errors: bool,
     pub settings: bool,
@@ -64,8 +65,15 @@ pub struct AdminLinks {
 
 impl AdminLinks {
     /// Every page: for Admins, and for tests.
-    pub const ALL: Self =
-        Self { overview: true, stats: true, users: true, models: true, errors: true, settings: true };
+    pub const ALL: Self = Self {
+        overview: true,
+        stats: true,
+        users: true,
+        roles: true,
+        models: true,
+        errors: true,
+        settings: true,
+    };
 
     /// The first page that opens, for "Administration" in the account menu.
     pub fn first(&self) -> Option<&'static str> {
@@ -73,6 +81,7 @@ impl AdminLinks {
             (self.overview, "/admin"),
             (self.stats, "/admin/stats"),
             (self.users, "/admin/users"),
+            (self.roles, "/admin/roles"),
             (self.models, "/admin/models"),
             (self.errors, "/admin/errors"),
             (self.settings, "/admin/settings"),

@@ -4,6 +4,8 @@
 //! line on standard error.
 
 mod config;
+mod doctor;
+mod role;
 mod setup_link;
 mod user;
 
@@ -35,6 +37,11 @@ enum Command {
     /// Manage people.
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Manage roles.
+    #[command(subcommand)]
+    Role(role::RoleCommand),
+    /// Look at everything that the server depends on, and say what is wrong.
+    Doctor(doctor::Doctor),
     /// Bring the database up to date and stop.
     Migrate,
     /// Print the configuration in force, secrets masked.
@@ -104,6 +111,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         match cli.command {
             None | Some(Command::Serve) => Ok(serve::run(config).await?),
             Some(Command::Config { .. }) => Ok(()),
+            // By itself: it looks at what keeps the application from being built, too.
+            Some(Command::Doctor(doctor)) => doctor::run(config, &doctor).await,
             Some(command) => {
                 let app = App::build(config, Outside::real()).await?;
                 let done = with_app(&app, command).await;
@@ -119,11 +128,12 @@ async fn with_app(app: &App, command: Command) -> Result<(), Failure> {
     match command {
         Command::SetupLink => setup_link::run(app).await,
         Command::User(command) => user::run(app, command).await,
+        Command::Role(command) => role::run(app, command).await,
         // Building the application did it.
         Command::Migrate => {
             println!("The database is up to date.");
             Ok(())
         }
-        Command::Serve | Command::Config { .. } => Ok(()),
+        Command::Serve | Command::Doctor(_) | Command::Config { .. } => Ok(()),
     }
 }

@@ -53,6 +53,18 @@ impl Mailer {
         Ok(Self { from: from.parse().map_err(|_| MailerError::From(from))?, transport })
     }
 
+    /// Connects to the mail server and signs in there, without sending anything. Without a server
+    /// there is nothing to look at.
+    ///
+    /// # Errors
+    /// What keeps mail from leaving.
+    pub async fn check(&self) -> Result<(), SendError> {
+        match &self.transport {
+            Transport::Smtp(smtp) => smtp.check().await,
+            Transport::Files(_) => Ok(()),
+        }
+    }
+
     /// Sends one mail of the outbox.
     ///
     /// # Errors

@@ -69,23 +69,37 @@ impl SmtpTransport {
         Self { whole, ..self }
     }
 
+    /// Connects and signs in, and sends nothing.
+    pub(super) async fn check(&self) -> Result<(), SendError> {
+        match tokio::time::timeout(self.whole, self.inner.test_connection()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(SendError::Later("the mail server hung up".to_owned())),
+            Ok(Err(error)) => Err(SendError::Later(words(&error))),
+            Err(_) => Err(SendError::Later("the mail server did not answer in time".to_owned())),
+        }
+    }
+
     pub(super) async fn send(&self, message: Message) -> Result<(), SendError> {
         let recipient = message.envelope().to().first().map(ToString::to_string).unwrap_or_default();
         match tokio::time::timeout(self.whole, self.inner.send(message)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => {
-                let mut words = error.to_string();
-                if let Some(source) = std::error::Error::source(&error) {
-                    words = format!("{words}: {source}");
-                }
                 // Servers repeat the address, which has no place in a log.
-                let words = words.replace(&recipient, "the recipient");
+                let words = words(&error).replace(&recipient, "the recipient");
                 // RFC 5321, 4.2.3: no such mailbox, not here, a name that is not allowed.
                 let refused = error.status().is_some_and(|code| matches!(u16::from(code), 550 | 551 | 553));
                 Err(if refused { SendError::Refused(words) } else { SendError::Later(words) })
             }
             Err(_) => Err(SendError::Later("the mail server did not answer in time".to_owned())),
         }
+    }
+}
+
+/// An error with its cause.
+fn words(error: &lettre::transport::smtp::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

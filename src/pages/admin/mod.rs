@@ -4,6 +4,7 @@ pub mod chart;
 pub mod errors;
 pub mod models;
 pub mod overview;
+pub mod roles;
 pub mod settings;
 pub mod stats;
 pub mod users;
@@ -12,6 +13,7 @@ use url::form_urlencoded;
 
 use super::done;
 use crate::guard::Ctx;
+use crate::models::failure_words;
 
 /// Rows of a page of a list.
 const ROWS: i64 = 50;
@@ -47,23 +49,9 @@ fn way_back(list: &str, back: Option<String>) -> String {
     back.filter(is_list).unwrap_or_else(|| list.to_owned())
 }
 
-/// What went wrong with an upstream, in words for the Admin.
-fn failure_words(failure: upstream::Failure) -> &'static str {
-    use upstream::Failure as F;
-    match failure {
-        F::Unreachable => "it cannot be reached: wrong address, no network, or it is not running",
-        F::Unauthorized => "it refused the API key, or the key's credit is used up",
-        F::RateLimited { .. } => "it is busy and asks to wait (429)",
-        F::NotFound => "it does not know the model or the path: check the base URL",
-        F::BadRequest => "it did not take the request",
-        F::ContextFull => "a chat was too long for the model",
-        F::Server { .. } => "it had an error of its own",
-        F::Cut => "it closed the connection before the answer was complete",
-        F::Silent => "it sent nothing for too long",
-        F::Garbage => "what it sent is no answer of an OpenAI-compatible server",
-        F::Blocked => "its address may not be called, or it redirects: enter the final address",
-        F::TooLong => "an answer passed the size allowed",
-    }
+/// Days of grace as typed, from 0 to 90.
+fn days(typed: &str) -> Option<i64> {
+    typed.trim().parse().ok().filter(|days| (0..=90).contains(days))
 }
 
 #[cfg(test)]

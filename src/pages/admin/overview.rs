@@ -3,8 +3,8 @@
 use accounts::{ErrorGroup, Permission};
 use askama::Template;
 use axum::response::Response;
-use base::DAY;
 use base::db::Engine;
+use base::{DAY, Micros};
 use upstream::Circuit;
 use usage::Totals;
 
@@ -45,6 +45,7 @@ struct Attention {
     kind: &'static str,
     title: String,
     text: String,
+    since: Option<Micros>,
     link: Option<(&'static str, &'static str)>,
 }
 
@@ -82,7 +83,7 @@ pub async fn page(ctx: Ctx) -> Result<Response, AppError> {
     let mut health = vec![database(&ctx).await?, mail(&ctx).await?];
     health.extend(upstreams);
     Ok(ctx.html(&OverviewPage {
-        attention: attention(&ctx),
+        attention: attention(&ctx).await?,
         people,
         chats: chat::count_chats(&app.db).await?,
         today,
@@ -103,7 +104,7 @@ fn shorten(cause: &mut String) {
 }
 
 /// What an Admin should look at first.
-fn attention(ctx: &Ctx) -> Vec<Attention> {
+async fn attention(ctx: &Ctx) -> Result<Vec<Attention>, AppError> {
     let models = ctx.may(Permission::ModelsManage);
     let mut notes: Vec<Attention> = ctx
         .app
@@ -121,15 +122,18 @@ fn attention(ctx: &Ctx) -> Vec<Attention> {
                 format::counted(i64::from(state.consecutive_failures), "call", "calls"),
                 state.last_failure.map_or_else(String::new, |failure| format!(": {}", failure_words(failure))),
             ),
+            since: None,
             link: models.then_some(("/admin/models", "Look at it")),
         })
         .collect();
+    notes.extend(stuck_mail(ctx).await?);
     let names = ctx.app.models.names();
     if names.is_empty() {
         notes.push(Attention {
             kind: "bad",
             title: "There is no model to chat with".to_owned(),
             text: "Connect a model server, or enable one of its models.".to_owned(),
+            since: None,
             link: models.then_some(("/admin/models", "Connect one")),
         });
     } else if *names == [upstream::DEMO] {
@@ -138,10 +142,42 @@ fn attention(ctx: &Ctx) -> Vec<Attention> {
             title: "Only the built-in demo answers".to_owned(),
             text: "It lets you try everything, but asks no model. Connect a model server: any OpenAI-compatible URL."
                 .to_owned(),
+            since: None,
             link: models.then_some(("/admin/models", "Connect one")),
         });
     }
-    notes
+    Ok(notes)
+}
+
+/// Mail that does not leave: people wait for links, and hear nothing of what happens to their accounts.
+async fn stuck_mail(ctx: &Ctx) -> Result<Option<Attention>, AppError> {
+    let Some(trouble) = ctx.app.accounts.mail_trouble().await? else { return Ok(None) };
+    let (waiting, given_up) = (trouble.waiting, trouble.given_up);
+    let mut text = String::new();
+    if waiting > 0 {
+        text.push_str(&format!(
+            "{}, and tried again. ",
+            format::counted(waiting, "mail waits", "mails wait")
+        ));
+    }
+    if given_up > 0 {
+        text.push_str(&format!(
+            "{} given up in the last 30 days. ",
+            format::counted(given_up, "mail was", "mails were")
+        ));
+    }
+    if let Some(mut error) = trouble.last_error {
+        shorten(&mut error);
+        text.push_str(&format!("The last error: {error}. "));
+    }
+    text.push_str("Check the mail server with: anteroom doctor --mail-to ADDRESS");
+    Ok(Some(Attention {
+        kind: if waiting > 0 { "bad" } else { "warn" },
+        title: if waiting > 0 { "Mail is stuck" } else { "Some mail could not be delivered" }.to_owned(),
+        text,
+        since: trouble.oldest_at,
+        link: ctx.may(Permission::ErrorsRead).then_some(("/admin/errors", "See the errors")),
+    }))
 }
 
 async fn database(ctx: &Ctx) -> Result<Health, AppError> {

@@ -1,11 +1,13 @@
 //! `/admin/settings`: what an Admin sets while the server runs, by section.
 
-use accounts::{General, SignUp, SignUpMode};
+use accounts::{General, SecondFactorRules, SignUp, SignUpMode};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
+use base::{DAY, Micros};
 use serde_json::json;
 
+use super::days;
 use crate::app::App;
 use crate::error::{AppError, FieldErrors};
 use crate::guard::{Ctx, Member};
@@ -30,7 +32,42 @@ struct SettingsPage {
     mail: bool,
     mode_error: Option<String>,
     site_name: Field,
+    required_of_everyone: bool,
+    required_error: Option<String>,
+    grace_days: Field,
+    email_codes: bool,
     default_model: Option<String>,
+}
+
+/// The forms as they stand, or one of them as it was typed.
+struct Typed {
+    sign_up: TypedSignUp,
+    site_name: String,
+    second_factor: TypedSecondFactor,
+}
+
+impl Typed {
+    /// What is saved.
+    fn saved(ctx: &Ctx) -> Self {
+        let settings = ctx.app.accounts.settings();
+        let rules = &settings.second_factor;
+        Self {
+            sign_up: TypedSignUp::from(&settings.sign_up),
+            site_name: ctx.app.site().name.clone(),
+            second_factor: TypedSecondFactor {
+                required_of_everyone: rules.required_of_everyone,
+                grace_days: rules.grace_days.to_string(),
+                email_codes: rules.email_codes,
+            },
+        }
+    }
+}
+
+/// The form about second factors.
+struct TypedSecondFactor {
+    required_of_everyone: bool,
+    grace_days: String,
+    email_codes: bool,
 }
 
 /// The sign-up form as it stands or as it was typed.
@@ -52,18 +89,11 @@ impl From<&SignUp> for TypedSignUp {
 
 /// `GET /admin/settings`
 pub async fn page(ctx: Ctx) -> Response {
-    let saved = TypedSignUp::from(&ctx.app.accounts.settings().sign_up);
-    let name = ctx.app.site().name.clone();
-    render(&ctx, StatusCode::OK, &saved, &name, &FieldErrors::new())
+    render(&ctx, StatusCode::OK, &Typed::saved(&ctx), &FieldErrors::new())
 }
 
-fn render(
-    ctx: &Ctx,
-    status: StatusCode,
-    sign_up: &TypedSignUp,
-    site_name: &str,
-    errors: &FieldErrors,
-) -> Response {
+fn render(ctx: &Ctx, status: StatusCode, typed: &Typed, errors: &FieldErrors) -> Response {
+    let Typed { sign_up, site_name, second_factor } = typed;
     let error = |name: &str| errors.get(name).cloned();
     ctx.html_as(
         status,
@@ -80,11 +110,19 @@ fn render(
             mail: !ctx.app.config.mail.server.is_empty(),
             mode_error: error("mode"),
             site_name: Field::text("site_name", "Name of this site")
-                .value(site_name)
+                .value(site_name.as_str())
                 .error(error("site_name"))
                 .hint(format!("Stands on every page and in mails. Empty: {}.", ctx.app.config.server.site_name))
                 .autocomplete("off")
                 .max(SITE_NAME),
+            required_of_everyone: second_factor.required_of_everyone,
+            required_error: error("required_of_everyone"),
+            grace_days: Field::number("grace_days", "Days of grace")
+                .value(&second_factor.grace_days)
+                .error(error("grace_days"))
+                .hint("From 0 to 90, counted from the sign-up, or from switching this on where that was later.")
+                .required(),
+            email_codes: second_factor.email_codes,
             default_model: ctx.app.models.default_name(&ctx.app),
         },
     )
@@ -113,9 +151,9 @@ pub async fn save_sign_up(ctx: Ctx, member: Member, mut input: Input) -> Result<
         if as_json {
             return Err(AppError::Validation(errors));
         }
-        let typed = TypedSignUp { open: mode == SignUpMode::Open, domains, verification };
-        let name = ctx.app.site().name.clone();
-        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &name, &errors));
+        let sign_up = TypedSignUp { open: mode == SignUpMode::Open, domains, verification };
+        let typed = Typed { sign_up, ..Typed::saved(&ctx) };
+        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors));
     }
     let section = SignUp { mode, allowed_domains, verification_required: verification };
     ctx.app.accounts.save_sign_up(&member.user_id, &section).await?;
@@ -143,14 +181,57 @@ pub async fn save_general(ctx: Ctx, member: Member, mut input: Input) -> Result<
         if as_json {
             return Err(AppError::Validation(errors));
         }
-        let sign_up = TypedSignUp::from(&ctx.app.accounts.settings().sign_up);
-        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &sign_up, &typed, &errors));
+        let typed = Typed { site_name: typed, ..Typed::saved(&ctx) };
+        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors));
     }
     let section = General { site_name: name.to_owned(), ..general(&ctx.app) };
     ctx.app.accounts.save_general(&member.user_id, &follow_config(&ctx.app, section)).await?;
     ctx.app.refresh_site();
     let message = format!("Saved. This site is called {}.", ctx.app.site().name);
     Ok(saved(&ctx, as_json, "site", &message))
+}
+
+/// `POST /admin/settings/second-factor` (SEC-3, SEC-47)
+pub async fn save_second_factor(ctx: Ctx, member: Member, mut input: Input) -> Result<Response, AppError> {
+    let as_json = ctx.json || input.is_json();
+    let required_of_everyone = input.flag("required_of_everyone");
+    let typed_days = input.id("grace_days");
+    let email_codes = input.flag("email_codes");
+    let mut errors = input.finish().err().unwrap_or_default();
+    let grace_days = days(&typed_days).unwrap_or_else(|| {
+        errors.entry("grace_days".into()).or_insert_with(|| accounts::PeopleError::Grace.to_string());
+        0
+    });
+    let saved_rules = ctx.app.accounts.settings().second_factor.clone();
+    let since =
+        if saved_rules.required_of_everyone { saved_rules.required_since } else { ctx.app.clock.now() };
+    if errors.is_empty() && required_of_everyone && shuts_out(&ctx, &member, since + grace_days * DAY).await?
+    {
+        errors.insert("required_of_everyone".into(), accounts::PeopleError::OwnFactorFirst.to_string());
+    }
+    if !errors.is_empty() {
+        if as_json {
+            return Err(AppError::Validation(errors));
+        }
+        let second_factor = TypedSecondFactor { required_of_everyone, grace_days: typed_days, email_codes };
+        let typed = Typed { second_factor, ..Typed::saved(&ctx) };
+        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors));
+    }
+    let section = SecondFactorRules { required_of_everyone, grace_days, email_codes, ..saved_rules };
+    ctx.app.accounts.save_second_factor(&member.user_id, &section).await?;
+    let required = match (required_of_everyone, grace_days) {
+        (false, _) => "Second factors are required where a role says so",
+        (true, 0) => "Everybody needs a second factor from now on",
+        (true, _) => "Everybody needs a second factor after the days of grace",
+    };
+    let codes = if email_codes { "codes by e-mail are allowed" } else { "codes by e-mail are off" };
+    Ok(saved(&ctx, as_json, "second-factors", &format!("Saved. {required}; {codes}.")))
+}
+
+/// Whether the requirement would end the Admin's own session at once. Codes by e-mail are no way out:
+/// they never satisfy a requirement of who may change settings (SEC-47).
+async fn shuts_out(ctx: &Ctx, member: &Member, due: Micros) -> Result<bool, AppError> {
+    Ok(due <= ctx.app.clock.now() && !ctx.app.accounts.has_strong_factor(&member.user_id).await?)
 }
 
 /// The general section as saved, for a change of one part of it.

@@ -1,15 +1,16 @@
 //! `/admin/users`: who has an account, and what an Admin may change about it.
 
-use accounts::{Changed, Counts, Cursor, Lock, PeopleError, Permission, Person};
+use accounts::{Changed, Counts, Cursor, FactorGlance, Lock, PeopleError, Permission, Person};
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
+use base::Micros;
 
 use super::{address, done, param, way_back};
 use crate::error::AppError;
 use crate::guard::{Ctx, Member};
 use crate::http::input::Input;
-use crate::view::{Kind, Page, Viewer, filters};
+use crate::view::{Kind, Page, Viewer, filters, format};
 
 const PATH: &str = "/admin/users";
 
@@ -33,10 +34,16 @@ struct Line {
     initials: String,
     is_self: bool,
     lock: Option<Lock>,
+    /// Until when wrong second factors lock the account.
+    factor_lock: Option<Micros>,
+    /// The second factors in words; empty without one.
+    factors: String,
     /// Roles may be given and taken.
     roles: bool,
     /// The account may be deactivated and reactivated.
     manage: bool,
+    /// There are second factors, and the viewer may take them away (SEC-60).
+    reset_factors: bool,
 }
 
 /// `GET /admin/users`
@@ -74,15 +81,36 @@ fn line(ctx: &Ctx, member: &Member, person: Person) -> Line {
         display_name,
         email: String::new(),
         admin: Default::default(),
+        enrol_by: None,
     };
     Line {
         initials: viewer.initials(),
         is_self: person.user.id == member.user_id,
         lock: person.lock(ctx.app.clock.now()),
+        factor_lock: person.factor_lock(ctx.app.clock.now()),
+        factors: factor_words(person.factors),
+        reset_factors: ctx.may(Permission::UsersResetFactors)
+            && !person.factors.is_empty()
+            && person.user.id != member.user_id,
         roles: ctx.may(Permission::RolesManage),
         manage: ctx.may(Permission::UsersManage),
         person,
     }
+}
+
+/// For example "App, 2 passkeys".
+fn factor_words(factors: FactorGlance) -> String {
+    let mut words = Vec::new();
+    if factors.totp {
+        words.push("App".to_owned());
+    }
+    if factors.passkeys > 0 {
+        words.push(format::counted(factors.passkeys, "passkey", "passkeys"));
+    }
+    if factors.email_codes {
+        words.push("E-mail codes".to_owned());
+    }
+    words.join(", ")
 }
 
 /// `POST /admin/users/{id}/promote`
@@ -147,6 +175,41 @@ pub async fn unlock(
     let act = read(&ctx, input)?;
     let changed = ctx.app.accounts.unlock(&*member, &id).await;
     act.answer(&ctx, changed, "may sign in again.", "was not locked.")
+}
+
+/// `POST /admin/users/{id}/reset-factors` (SEC-60)
+pub async fn reset_factors(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    mut input: Input,
+) -> Result<Response, AppError> {
+    let reason = input.text("reason");
+    let act = read(&ctx, input)?;
+    let changed = ctx.app.accounts.reset_factors(&*member, &id, &reason).await;
+    act.answer(
+        &ctx,
+        changed,
+        "has no second factor any more, is signed out everywhere and is told by mail.",
+        "had no second factor.",
+    )
+}
+
+/// `POST /admin/users/{id}/send-reset` (SEC-23)
+pub async fn send_reset(
+    ctx: Ctx,
+    member: Member,
+    Path(id): Path<String>,
+    input: Input,
+) -> Result<Response, AppError> {
+    let act = read(&ctx, input)?;
+    let changed = ctx.app.accounts.send_person_reset_link(&*member, &id).await;
+    act.answer(
+        &ctx,
+        changed,
+        "gets a mail with a link that sets a new password.",
+        "is deactivated or not confirmed yet, so no link was sent.",
+    )
 }
 
 /// `POST /admin/users/{id}/sign-out` (SEC-81)

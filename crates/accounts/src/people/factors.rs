@@ -1,4 +1,4 @@
-//! Taking someone else's second factors away (SEC-60), and whether someone has any.
+//! Someone else's ways in: second factors taken away (SEC-60), a link for a new password (SEC-23).
 
 use base::db::{DbError, Sql};
 use base::{Tx, args, sql};
@@ -73,10 +73,38 @@ impl Accounts {
         tx.run(sql!("DELETE FROM challenges WHERE user_id = $1"), args![&user.id]).await?;
         let ended = self.end_all_in(tx, &user.id, None).await?;
         self.notify(tx, &user, &Notice::FactorsReset { by, reason: reason.to_owned() }, None).await?;
+        // A passkey may have been the only way in (SEC-23: nobody sets a password for them).
+        if without_password(tx, &user.id).await? && user.is_active() {
+            self.queue_reset_link(tx, &user, None, true).await?;
+        }
         let changed = change.finish(true).await?;
         self.announce_sessions(ended);
         self.announce_user(&user.id);
         self.mail_waits();
+        Ok(changed)
+    }
+
+    /// Mails a person the link that sets a new password (SEC-23). Nothing is changed where the
+    /// account is deactivated or not confirmed yet.
+    ///
+    /// # Errors
+    /// The actor lacks `users.manage` or holds less than the person.
+    pub async fn send_person_reset_link<'a>(
+        &self,
+        actor: impl Into<Actor<'a>>,
+        person: &str,
+    ) -> Result<Changed, PeopleError> {
+        let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
+        change.allow(Permissions::NONE)?;
+        let user = change.user.clone();
+        let sends = user.is_active() && !user.is_pending() && !user.email.is_empty();
+        if sends {
+            self.queue_reset_link(&mut change.tx, &user, None, true).await?;
+        }
+        let changed = change.finish(sends).await?;
+        if sends {
+            self.mail_waits();
+        }
         Ok(changed)
     }
 
@@ -92,6 +120,12 @@ impl Accounts {
 pub(super) async fn has_strong_factor(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
     let count: Option<i64> = tx.one(STRONG_FACTORS, args![user_id]).await?;
     Ok(count.is_some_and(|count| count > 0))
+}
+
+async fn without_password(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
+    let found: Option<String> =
+        tx.one(sql!("SELECT id FROM users WHERE id = $1 AND password IS NULL"), args![user_id]).await?;
+    Ok(found.is_some())
 }
 
 #[cfg(test)]

@@ -33,6 +33,25 @@ pub fn migrations() -> &'static [Migration] {
     MIGRATIONS
 }
 
+impl Db {
+    /// The version of the schema; 0 before the first migration.
+    ///
+    /// # Errors
+    /// The database does not answer, or there are no tables yet.
+    pub async fn schema_version(&self) -> Result<i64, DbError> {
+        let version = self
+            .one(sql!("SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_migrations"), &[])
+            .await?;
+        Ok(version.unwrap_or(0))
+    }
+
+    /// The time by the clock of the database's machine, as it writes it: `2026-11-20 12:00:00`,
+    /// perhaps with a fraction and an offset.
+    pub async fn current_timestamp(&self) -> Result<Option<String>, DbError> {
+        self.one(sql!("SELECT CAST(CURRENT_TIMESTAMP AS TEXT)"), &[]).await
+    }
+}
+
 pub(super) async fn run(db: &Db, now: Micros) -> Result<(), OpenError> {
     let mut tx = db.begin().await.map_err(|error| first_write(db, error))?;
     take_turns(&mut tx, db.engine()).await?;
