@@ -2,9 +2,11 @@
 //! holds. A request only puts a mail into the outbox (SEC-62).
 
 mod message;
+mod notices;
 mod templates;
 mod transport;
 mod worker;
+mod wrap;
 
 use std::fmt;
 
@@ -13,6 +15,7 @@ use base::Micros;
 use lettre::message::Mailbox;
 
 use crate::config::Config;
+pub use notices::AccountMails;
 use transport::Transport;
 pub use transport::{FileTransport, SendError, SmtpTransport};
 pub use worker::{run_outbox, send_due};

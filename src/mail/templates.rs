@@ -50,7 +50,7 @@ mails! {
         "You already have an account at {site}";
 }
 
-fn rendered(template: &impl Template) -> String {
+pub fn rendered(template: &impl Template) -> String {
     match template.render() {
         Ok(text) => text,
         Err(error) => unreachable!("writing to a string does not fail: {error}"),
@@ -59,7 +59,7 @@ fn rendered(template: &impl Template) -> String {
 
 /// Whoever signs up with somebody else's address chooses the name in the mail to them: it must
 /// not carry a message or an address of its own.
-fn greeting(first_name: &str) -> String {
+pub fn greeting(first_name: &str) -> String {
     let name = first_name.trim();
     let of_a_name = |c: char| c.is_alphabetic() || matches!(c, ' ' | '-' | '\'' | '’');
     if !name.is_empty() && name.chars().count() <= 40 && name.chars().all(of_a_name) {
@@ -70,7 +70,7 @@ fn greeting(first_name: &str) -> String {
 }
 
 /// Without anything that could end a header.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -11,6 +11,8 @@ use futures_util::StreamExt as _;
 
 use super::{Mailer, SendError};
 use crate::app::App;
+use crate::error::AppError;
+use crate::joining;
 
 /// How many mails are claimed at once. All to one recipient and each at its longest, they take
 /// less than a claim lasts.
@@ -26,6 +28,9 @@ const REFUSALS: i64 = 3;
 /// Sends what is due until the application stops. `app.outbox` wakes it at once.
 pub async fn run_outbox(app: App) {
     while !app.stopping() {
+        if let Err(error) = answer_resets(&app).await {
+            tracing::warn!(error.cause = ?error, "requests for reset links could not be looked into; trying again");
+        }
         // Not cut short by a stop: a mail that was sent but not noted would be sent again.
         match send_due(&app.accounts, &app.mailer, &app.clock).await {
             Ok(found) if found == BATCH as usize => continue,
@@ -36,6 +41,20 @@ pub async fn run_outbox(app: App) {
             () = app.stopped() => return,
             () = app.outbox.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Queues the links that people asked for who forgot their password. A sign-up that still waits is
+/// sent the link that it waits for instead.
+async fn answer_resets(app: &App) -> Result<(), AppError> {
+    loop {
+        let resolved = app.accounts.resolve_reset_requests(BATCH).await?;
+        for (user, client) in &resolved.unconfirmed {
+            joining::mail_verification(app, user, client).await?;
+        }
+        if resolved.found < BATCH as usize {
+            return Ok(());
         }
     }
 }
