@@ -13,7 +13,10 @@ use tower_http::compression::CompressionLayer;
 use crate::app::App;
 use crate::guard::Guard::{self, Challenge, May, Member, Public, SignedOut};
 use crate::guard::{Body, Rule, Session, authorise};
-use crate::pages::{admin, chat, enrol, passwordless, recovery, second_factor, settings, setup, sign_in, sign_out, sign_up, verify_email};
+use crate::pages::{
+    admin, chat, enrol, passwordless, recovery, second_factor, settings, setup, sign_in, sign_out, sign_up,
+    verify_email,
+};
 use crate::{api, assets, http, pages};
 
 fn table(routes: &mut Routes) {
@@ -74,6 +77,26 @@ fn table(routes: &mut Routes) {
         .step_up()
         .get("/settings/email", Member, settings::email::page)
         .post("/settings/email", Member, settings::email::submit)
+        .step_up()
+        .get("/settings/2fa", Member, settings::second_factor::page)
+        .post("/settings/2fa", Member, settings::second_factor::submit)
+        .step_up()
+        .get("/settings/2fa/setup", Member, settings::second_factor::setup)
+        .get("/settings/2fa/disable", Member, settings::second_factor::disable_page)
+        .get("/settings/2fa/backup-codes", Member, settings::backup_codes::page)
+        .post("/settings/2fa/backup-codes", Member, settings::backup_codes::renew)
+        .step_up()
+        .get("/2fa/qrcode.png", Member, settings::second_factor::qr_code)
+        .get("/settings/passkeys", Member, settings::passkeys::page)
+        .post("/settings/passkeys", Member, settings::passkeys::add)
+        .step_up()
+        .post("/settings/passkeys/new", Member, settings::passkeys::new)
+        .step_up()
+        .post("/settings/passkeys/options", Member, settings::passkeys::options)
+        .step_up()
+        .post("/settings/passkeys/{id}/rename", Member, settings::passkeys::rename)
+        .step_up()
+        .post("/settings/passkeys/{id}/remove", Member, settings::passkeys::remove)
         .step_up()
         .get("/settings/sessions", Member, settings::sessions::page)
         .post("/settings/sessions/end-others", Member, settings::sessions::end_others)

@@ -9,6 +9,7 @@ pub mod device;
 pub mod filters;
 pub mod form;
 pub mod format;
+pub mod qr;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct Viewer {
     pub display_name: String,
     pub email: String,
     pub admin: AdminLinks,
+    /// By when the person must have set up a second factor, in microseconds; every page says so (SEC-3).
+    pub enrol_by: Option<i64>,
 }
 
 impl Viewer {
@@ -190,6 +193,11 @@ pub struct Page {
 }
 
 impl Page {
+    /// The viewer's address; empty for nobody.
+    pub fn viewer_email(&self) -> &str {
+        self.viewer.as_ref().map_or("", |viewer| &viewer.email)
+    }
+
     /// The hidden field that every form with `method="post"` carries (SEC-83).
     pub fn csrf_field(&self) -> HtmlSafeOutput<CsrfField<'_>> {
         HtmlSafeOutput(CsrfField(&self.csrf))
@@ -209,6 +217,12 @@ impl Page {
     pub fn within(&self, path: &str) -> HtmlSafeOutput<&'static str> {
         let below = self.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         HtmlSafeOutput(if below { " aria-current=\"page\"" } else { "" })
+    }
+
+    /// By when the viewer must have set up a second factor, in words, where they must and have none.
+    pub fn enrol_by(&self) -> Option<String> {
+        let due = self.viewer.as_ref()?.enrol_by?;
+        Some(format::deadline(due, self.now_micros))
     }
 
     /// `<time>` with day and time, UTC; the script turns it into the reader's zone.
@@ -282,6 +296,7 @@ pub mod samples {
             display_name: "Mara Lindqvist".to_owned(),
             email: "mara@lindqvist.example".to_owned(),
             admin: AdminLinks::ALL,
+            enrol_by: None,
         }
     }
 

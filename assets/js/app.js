@@ -62,6 +62,7 @@ document.addEventListener("click", (event) => {
   if (!button) return;
   if ("reveal" in button.dataset) reveal(button);
   if ("copy" in button.dataset) copy(button);
+  if ("print" in button.dataset) print();
   if ("dismiss" in button.dataset) button.closest(".flash")?.remove();
 });
 

@@ -159,6 +159,22 @@ pub fn date(micros: i64) -> String {
     utc(micros).map_or_else(|| NONE.to_owned(), |at| format!("{} {} {}", at.day(), month(at), at.year()))
 }
 
+/// A day to come, with what is left until then: "Thursday 26 Nov, 3 days left", "tomorrow, Saturday 21 Nov,
+/// 12:00 UTC", "today, 12:00 UTC". Days are counted as in a calendar.
+pub fn deadline(due: i64, now: i64) -> String {
+    let (Some(due), Some(now)) = (utc(due), utc(now)) else {
+        return NONE.to_owned();
+    };
+    let day = format!("{} {} {}", due.weekday(), due.day(), month(due));
+    let clock = format!("{:02}:{:02} UTC", due.hour(), due.minute());
+    match i64::from(due.to_julian_day()) - i64::from(now.to_julian_day()) {
+        ..=-1 => format!("{day}, which is over"),
+        0 => format!("today, {clock}"),
+        1 => format!("tomorrow, {day}, {clock}"),
+        left => format!("{day}, {left} days left"),
+    }
+}
+
 /// "2026-11-20", UTC: for date fields and addresses.
 pub fn iso_date(micros: i64) -> String {
     utc(micros).map_or_else(
@@ -283,6 +299,17 @@ mod tests {
         assert_eq!(at(i64::MAX), NONE);
         assert_eq!(date(NOON), "20 Nov 2026");
         assert_eq!(iso_date(NOON), "2026-11-20");
+    }
+
+    #[test]
+    fn deadlines() {
+        const HOUR: i64 = 3_600_000_000;
+        assert_eq!(deadline(NOON + 6 * 24 * HOUR, NOON), "Thursday 26 Nov, 6 days left");
+        assert_eq!(deadline(NOON + 34 * HOUR, NOON), "Sunday 22 Nov, 2 days left");
+        assert_eq!(deadline(NOON + 10 * HOUR, NOON), "tomorrow, Saturday 21 Nov, 00:05 UTC");
+        assert_eq!(deadline(NOON + 9 * HOUR, NOON), "today, 23:05 UTC");
+        assert_eq!(deadline(NOON - 24 * HOUR, NOON), "Thursday 19 Nov, which is over");
+        assert_eq!(deadline(i64::MAX, NOON), NONE);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl SessionsPage {
 pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
     let line = |session: SessionRow| Line {
         device: device::name(&session.user_agent),
-        method: method(&session.method).to_owned(),
+        method: method(&session.method),
         is_this: session.id == member.session.id,
         session,
     };
@@ -82,10 +82,40 @@ pub async fn end_others(ctx: Ctx, member: Member, input: Input) -> Result<Respon
     done(&ctx, as_json, PATH, Ok((Kind::Ok, words)))
 }
 
-/// The first factor in words.
-fn method(method: &str) -> &str {
-    match method {
-        "password" => "Password",
-        other => other,
+/// How someone signed in, in words: "password totp" is "Password, authenticator app".
+pub(super) fn method(method: &str) -> String {
+    let words: Vec<&str> = method
+        .split_whitespace()
+        .enumerate()
+        .map(|(at, step)| match (step, at) {
+            ("password", 0) => "Password",
+            ("passkey", 0) => "Passkey",
+            ("passkey", _) => "passkey",
+            ("totp", _) => "authenticator app",
+            ("email", _) => "code by e-mail",
+            ("backup-code", _) => "backup code",
+            ("enrolment", _) => "new second factor",
+            (other, _) => other,
+        })
+        .collect();
+    words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::method;
+
+    #[test]
+    fn ways_to_sign_in_are_told_in_words() {
+        for (stored, words) in [
+            ("password", "Password"),
+            ("passkey", "Passkey"),
+            ("password totp", "Password, authenticator app"),
+            ("password passkey", "Password, passkey"),
+            ("password backup-code", "Password, backup code"),
+            ("password email", "Password, code by e-mail"),
+        ] {
+            assert_eq!(method(stored), words);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What stands outside the process in tests, as real servers on loopback: an OpenAI-compatible model server with
-//! faults, a mail server that keeps what it gets, a browserless client with cookies, and an authenticator that holds
-//! passkeys. For development only.
+//! faults, a mail server that keeps what it gets, a browserless client with cookies, an authenticator that holds
+//! passkeys, and an authenticator app. For development only.
 
 pub mod authenticator;
 pub mod http;
@@ -8,6 +8,7 @@ pub mod mail;
 pub mod model;
 pub mod postgres;
 pub mod smtp;
+pub mod totp;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
