@@ -1,10 +1,12 @@
 //! The configuration in the words of each crate.
 
 use std::io;
+use std::sync::Arc;
 
 use accounts::{General, HashParams, Rate, Settings};
 
 use crate::config::{Config, ConfigError, SignUpMode};
+use crate::mail::AccountMails;
 
 /// What `accounts` is told.
 ///
@@ -43,6 +45,7 @@ pub fn accounts(config: &Config) -> Result<accounts::Options, ConfigError> {
             second_factor: accounts::SecondFactorRules::default(),
         },
         verification_forced: config.is_production(),
+        notices: Arc::new(AccountMails::new(config)),
         relying_party: relying_party(config),
         ..accounts::Options::default()
     })
