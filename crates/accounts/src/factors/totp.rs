@@ -12,13 +12,15 @@ use crate::Accounts;
 /// How long a secret waits to be confirmed, in microseconds (SEC-44).
 pub const PENDING_LIFETIME: Micros = 10 * MINUTE;
 /// Length of a step (RFC 6238, X), in microseconds.
-const STEP: Micros = 30 * SECOND;
+pub(super) const STEP: Micros = 30 * SECOND;
 /// 160 bits, as RFC 4226 recommends.
 const SECRET_BYTES: usize = 20;
 
 /// The code of a step (RFC 4226, 5.3), as six digits.
 fn code_at(secret: &[u8], step: i64) -> [u8; 6] {
-    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret) else { unreachable!("HMAC takes keys of any length") };
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret) else {
+        unreachable!("HMAC takes keys of any length")
+    };
     mac.update(&step.to_be_bytes());
     let digest = mac.finalize().into_bytes();
     let offset = usize::from(digest[19] & 0x0f);
@@ -155,7 +157,8 @@ impl Accounts {
         let expires_at = now + PENDING_LIFETIME;
         let mut tx = self.db.begin().await?;
         // Parallel requests take turns on the person's row.
-        tx.run(sql!("UPDATE users SET factor_failures = factor_failures WHERE id = $1"), args![user_id]).await?;
+        tx.run(sql!("UPDATE users SET factor_failures = factor_failures WHERE id = $1"), args![user_id])
+            .await?;
         tx.run(sql!("DELETE FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NULL"), args![user_id])
             .await?;
         tx.run(
@@ -249,7 +252,10 @@ impl Accounts {
         let secret = self.open_totp(user_id, &stored)?;
         let Some(step) = step_of(&secret, code, now, stored.last_step) else { return Ok(None) };
         let replaced = tx
-            .run(sql!("DELETE FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL"), args![user_id])
+            .run(
+                sql!("DELETE FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL"),
+                args![user_id],
+            )
             .await?;
         let rows = tx
             .run(
