@@ -236,6 +236,16 @@ impl TestApp {
         page
     }
 
+    /// Puts an authenticator app in place for this account; gives its secret. The code of this very
+    /// moment is not spent.
+    pub async fn totp(&self, user_id: &str) -> String {
+        let pending = self.app.accounts.begin_totp(user_id, "test").await.unwrap();
+        let confirm =
+            base::sql!("UPDATE totp_factors SET confirmed_at = $2, expires_at = NULL WHERE user_id = $1");
+        self.app.db.run(confirm, base::args![user_id, self.clock.now()]).await.unwrap();
+        pending.secret
+    }
+
     /// Waits until no answer is being written any more.
     pub async fn settle(&self) {
         let waited = tokio::time::timeout(parts::PATIENCE, async {
