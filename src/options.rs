@@ -47,7 +47,6 @@ pub fn accounts(config: &Config) -> Result<accounts::Options, ConfigError> {
         verification_forced: config.is_production(),
         notices: Arc::new(AccountMails::new(config)),
         relying_party: relying_party(config),
-        ..accounts::Options::default()
     })
 }
 

@@ -260,8 +260,14 @@ async fn sec_62_an_unconfirmed_sign_up_is_sent_its_own_link() {
     assert_eq!(app.anon().post_json("/signup", None, &new).await.status, 201);
     app.clock.advance(HOUR);
     ask(&app, &app.anon(), "ada@example.org").await;
+    // Queued after the request is taken up.
+    let again = tokio::time::timeout(parts::PATIENCE, async {
+        while app.mails_to("verify_email", "ada@example.org").await.len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
+    assert!(again.await.is_ok(), "no second link");
     assert!(app.mails_to("reset_link", "ada@example.org").await.is_empty());
-    assert_eq!(app.mails_to("verify_email", "ada@example.org").await.len(), 2);
 
     let root = app.admin().await;
     let ben = app.account("ben", "User").await;

@@ -5,36 +5,53 @@ use std::path::Path;
 use accounts::Permission;
 use anteroom::guard::Guard;
 use anteroom::router::{self, Route};
+use base::DAY;
 use parts::http::{Client, Reply};
 use reqwest::Method;
 
 use crate::harness::{TestApp, Wishes};
+use crate::page::text;
 
 /// Who asks, and whether for a page or for JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     Nobody,
+    /// An Admin whose password was right and whose second factor is still to come.
+    Challenged,
+    /// An Admin who has to set a second factor up first.
+    Enrolling,
     User,
     Admin,
 }
 
-const ROLES: [Role; 3] = [Role::Nobody, Role::User, Role::Admin];
+const ROLES: [Role; 5] = [Role::Nobody, Role::Challenged, Role::Enrolling, Role::User, Role::Admin];
 
 impl Role {
     fn may(self, permission: Permission) -> bool {
         match self {
-            Self::Nobody => false,
+            Self::Nobody | Self::Challenged | Self::Enrolling => false,
             Self::User => matches!(permission, Permission::ChatUse | Permission::ApiKeysUse),
             Self::Admin => true,
         }
     }
 
+    fn has_session(self) -> bool {
+        matches!(self, Self::User | Self::Admin)
+    }
+
     async fn client(self, app: &TestApp) -> Client {
         let client = app.anon();
-        if self != Self::Nobody {
-            let name = if self == Self::Admin { "root" } else { "ann" };
-            assert_eq!(app.sign_in(&client, name).await.status, 200);
-        }
+        let (name, status) = match self {
+            Self::Nobody => return client,
+            Self::Challenged => ("cleo", 401),
+            Self::Enrolling => ("enid", 403),
+            Self::User => ("ann", 200),
+            Self::Admin => ("root", 200),
+        };
+        let reply = app.sign_in(&client, name).await;
+        assert_eq!(reply.status, status, "{self:?}: {reply:?}");
+        assert_eq!(client.cookie("anteroom").is_some(), self.has_session());
+        assert_eq!(client.cookie("anteroom-challenge").is_some(), !self.has_session());
         client
     }
 }
@@ -64,10 +81,16 @@ fn verdict(reply: &Reply) -> Verdict {
         (401, _, "/problems/unauthenticated") => Verdict::Unauthenticated,
         (403, _, "/problems/forbidden") => Verdict::Forbidden,
         (403, _, "/problems/csrf") => Verdict::Csrf,
+        // The handler's word: in this challenge there is nothing to verify.
+        (403, _, "/problems/second-factor-enrolment-required") => Verdict::In,
         (403, ..) if reply.body.contains("This form is out of date") => Verdict::Csrf,
         (403, ..) => Verdict::Forbidden,
         (401, ..) if reply.body.contains("Your session has ended") => Verdict::SignIn,
-        (303, Some("/login?signed_out"), _) => Verdict::In,
+        (303, Some("/login?signed_out" | "/login/2fa" | "/login/2fa/enrol"), _) => Verdict::In,
+        // Cancelled; who has no challenge is told so.
+        (303, Some("/login"), _) if sets(reply, "anteroom-challenge=") && !sets(reply, "anteroom-flash=") => {
+            Verdict::In
+        }
         (303, Some(path), _) if path.starts_with("/login") => Verdict::SignIn,
         (303, Some("/chat"), _) if sets(reply, "anteroom-flash=") => Verdict::NotYours,
         (303, Some("/chat"), _) if sets(reply, "anteroom=") => Verdict::In,
@@ -88,12 +111,15 @@ fn sets(reply: &Reply, cookie: &str) -> bool {
 fn expected(route: &Route, role: Role, json: bool) -> Verdict {
     let out = if json { Verdict::Unauthenticated } else { Verdict::SignIn };
     match route.guard {
-        Guard::Public if route.path == "/" && role == Role::Nobody => Verdict::SignIn,
+        Guard::Public if route.path == "/" && !role.has_session() => Verdict::SignIn,
         Guard::Public if route.path == "/" => Verdict::ToChat,
         Guard::Public => Verdict::In,
-        Guard::SignedOut if role == Role::Nobody || json => Verdict::In,
+        Guard::SignedOut if !role.has_session() || json => Verdict::In,
         Guard::SignedOut => Verdict::ToChat,
-        Guard::Member | Guard::May(_) if role == Role::Nobody => out,
+        Guard::Challenge if matches!(role, Role::Challenged | Role::Enrolling) => Verdict::In,
+        Guard::Challenge if role == Role::Nobody || json => out,
+        Guard::Challenge => Verdict::ToChat,
+        Guard::Member | Guard::May(_) if !role.has_session() => out,
         Guard::Member => Verdict::In,
         Guard::May(permission) if role.may(permission) => Verdict::In,
         Guard::May(_) if json => Verdict::Forbidden,
@@ -131,9 +157,14 @@ async fn ask(client: &Client, route: &Route, ask: &Ask<'_>) -> Reply {
     client.send(request).await
 }
 
-/// An application with `ann`, a User, and `root`, an Admin, where limits are not in the way.
+/// An application with `ann`, a User, `root`, an Admin, and two Admins who do not get past the gate,
+/// where limits are not in the way.
 async fn peopled() -> TestApp {
     let app = Wishes::unlimited().start().await;
+    let cleo = app.account("cleo", "Admin").await;
+    app.totp(&cleo).await;
+    app.account("enid", "Admin").await;
+    app.clock.advance(8 * DAY);
     app.account("root", "Admin").await;
     app.account("ann", "User").await;
     app
@@ -151,7 +182,8 @@ fn sec_90_the_published_matrix_is_the_routers() {
     assert_eq!(published, router::matrix(), "write it anew: anteroom config routes > docs/routes.md");
 }
 
-/// SEC-90
+/// SEC-90, SEC-33 and SEC-35: a challenge opens its own routes and nothing else, for programs and for people, and
+/// nothing else opens those.
 #[tokio::test]
 async fn sec_90_every_route_lets_in_whom_its_guard_names() {
     let app = peopled().await;
@@ -175,6 +207,59 @@ async fn sec_90_every_route_lets_in_whom_its_guard_names() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// SEC-35: with a challenge alone every other route answers as it does to somebody who is signed out, to the letter.
+/// SEC-34: nor does a challenge's token in the session's cookie, or the other way round, open anything.
+#[tokio::test]
+async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
+    let app = peopled().await;
+    let told = |reply: &Reply| {
+        let shown = match reply.header("content-type") {
+            Some("application/problem+json") => reply.json()["detail"].as_str().unwrap_or_default().to_owned(),
+            // What is random on a page stands in quotes.
+            _ => text(&reply.body),
+        };
+        (reply.status.as_u16(), reply.location().map(str::to_owned), shown)
+    };
+    for route in router::routes().into_iter().filter(|route| route.guard != Guard::Challenge) {
+        for json in [false, true] {
+            let mut answers = Vec::new();
+            for (role, swapped) in [
+                (Role::Nobody, false),
+                (Role::Challenged, false),
+                (Role::Challenged, true),
+                (Role::Enrolling, false),
+                (Role::Enrolling, true),
+            ] {
+                let client = role.client(&app).await;
+                if swapped {
+                    client.set_cookie("anteroom", &client.cookie("anteroom-challenge").unwrap());
+                }
+                let token = app.csrf(&client).await;
+                if swapped {
+                    client.set_cookie("anteroom", &client.cookie("anteroom-challenge").unwrap());
+                }
+                let reply = ask(&client, &route, &Ask { json, token: Some(&token), headers: &[] }).await;
+                assert!(!sets(&reply, "anteroom=ey") && client.cookie("anteroom").is_none_or(|_| swapped));
+                answers.push((role, swapped, told(&reply)));
+            }
+            for answer in &answers[1..] {
+                // These say a word that is new each time.
+                let varies = ["/api/v1/csrf", "/login/passkey/options", "/readyz"].contains(&route.path);
+                let same = if varies { answer.2.0 == answers[0].2.0 } else { answer.2 == answers[0].2 };
+                assert!(same, "{} {} JSON {json}: {answer:?}, but {:?}", route.method, route.path, answers[0]);
+            }
+        }
+    }
+    let root = Role::Admin.client(&app).await;
+    root.set_cookie("anteroom-challenge", &root.cookie("anteroom").unwrap());
+    for route in router::routes().into_iter().filter(|route| route.guard == Guard::Challenge) {
+        let token = app.csrf(&root).await;
+        let reply = ask(&root, &route, &Ask { json: true, token: Some(&token), headers: &[] }).await;
+        assert_eq!(verdict(&reply), Verdict::Unauthenticated, "{route:?}");
+        root.set_cookie("anteroom-challenge", &root.cookie("anteroom").unwrap());
+    }
+}
+
 /// SEC-83: without the token of this session nothing changes, whatever the route.
 #[tokio::test]
 async fn sec_83_every_unsafe_route_needs_the_token_of_its_own_session() {
@@ -186,17 +271,17 @@ async fn sec_83_every_unsafe_route_needs_the_token_of_its_own_session() {
         // Signed out, the token hangs on a cookie; take one now.
         app.csrf(&client).await;
         for route in unsafe_routes() {
-            if role == Role::Nobody && route.path == "/logout" {
+            if !role.has_session() && route.path == "/logout" {
                 // There is nothing to end.
                 continue;
             }
             for token in [None, Some("AAAA"), Some(others.as_str())] {
                 let reply = ask(&client, &route, &Ask { json: false, token, headers: &[] }).await;
-                let in_or_open =
-                    role != Role::Nobody || matches!(route.guard, Guard::Public | Guard::SignedOut);
+                let in_or_open = role.has_session()
+                    || matches!(route.guard, Guard::Public | Guard::SignedOut | Guard::Challenge);
                 let want = if in_or_open { Verdict::Csrf } else { Verdict::SignIn };
                 assert_eq!(verdict(&reply), want, "{route:?} {role:?} {token:?}: {reply:?}");
-                if role != Role::Nobody {
+                if role.has_session() {
                     let reply = ask(&client, &route, &Ask { json: true, token, headers: &[] }).await;
                     assert_eq!(verdict(&reply), Verdict::Csrf, "{route:?} {role:?} JSON: {reply:?}");
                 }
