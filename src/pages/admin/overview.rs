@@ -156,7 +156,7 @@ async fn stuck_mail(ctx: &Ctx) -> Result<Option<Attention>, AppError> {
     let mut text = String::new();
     if waiting > 0 {
         text.push_str(&format!(
-            "{}, and tried again. ",
+            "{} and will be tried again. ",
             format::counted(waiting, "mail waits", "mails wait")
         ));
     }
@@ -170,7 +170,7 @@ async fn stuck_mail(ctx: &Ctx) -> Result<Option<Attention>, AppError> {
         shorten(&mut error);
         text.push_str(&format!("The last error: {error}. "));
     }
-    text.push_str("Check the mail server with: anteroom doctor --mail-to ADDRESS");
+    text.push_str("The command anteroom doctor looks at the mail server.");
     Ok(Some(Attention {
         kind: if waiting > 0 { "bad" } else { "warn" },
         title: if waiting > 0 { "Mail is stuck" } else { "Some mail could not be delivered" }.to_owned(),
