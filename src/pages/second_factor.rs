@@ -2,7 +2,9 @@
 //! serves best is offered first, with the way to the others.
 
 use accounts::passkeys::CheckPurpose;
-use accounts::{ChallengeToken, CodeSent, Entered, FactorRefused, NewChallenge, Outcome, Proof, SecondFactor};
+use accounts::{
+    ChallengeToken, CodeSent, Entered, FactorRefused, NewChallenge, Outcome, Proof, SecondFactor,
+};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -49,11 +51,7 @@ pub async fn challenged(
 ) -> Result<Response, AppError> {
     let token = challenge.token.clone();
     let mut response = if challenge.enrol {
-        if as_json {
-            answer::error(ctx, &AppError::EnrolmentRequired)
-        } else {
-            see_other(super::enrol::PATH)
-        }
+        if as_json { answer::error(ctx, &AppError::EnrolmentRequired) } else { see_other(super::enrol::PATH) }
     } else if let Some(code) = code {
         match ctx.app.accounts.answer_challenge(&token, Proof::Code(code), &ctx.client).await {
             Ok(entered) => return passed(ctx, entered, as_json).await,
@@ -99,7 +97,10 @@ async fn passed(ctx: &Ctx, entered: Entered, as_json: bool) -> Result<Response, 
 
 fn backup_flash(left: i64) -> Flash {
     match left {
-        0 => Flash::new(Kind::Warn, "That was your last backup code. Make a new set in the settings, under Security."),
+        0 => Flash::new(
+            Kind::Warn,
+            "That was your last backup code. Make a new set in the settings, under Security.",
+        ),
         1..=3 => Flash::new(
             Kind::Warn,
             format!("Backup codes left: {left}. Make a new set in the settings, under Security."),
@@ -182,6 +183,9 @@ pub async fn submit(ctx: Ctx, challenged: Challenged, mut input: Input) -> Resul
 pub async fn send_code(ctx: Ctx, challenged: Challenged, input: Input) -> Result<Response, AppError> {
     let as_json = ctx.json || input.is_json();
     input.done()?;
+    if challenged.enrol {
+        return if as_json { Err(AppError::EnrolmentRequired) } else { Ok(see_other(super::enrol::PATH)) };
+    }
     match ctx.app.accounts.send_challenge_code(&challenged.token, &ctx.client).await {
         Ok(sent) if as_json => Ok(answer::json(
             StatusCode::ACCEPTED,
@@ -251,8 +255,9 @@ async fn refuse(
     } else {
         let problem = error.problem();
         let text = match &error {
-            AppError::RateLimited(seconds) => text
-                .unwrap_or_else(|| format!("Too many wrong codes. Wait {}, then try again.", wait_words(*seconds))),
+            AppError::RateLimited(seconds) => text.unwrap_or_else(|| {
+                format!("Too many wrong codes. Wait {}, then try again.", wait_words(*seconds))
+            }),
             _ => problem.detail,
         };
         show(ctx, challenged, method, problem.status, Some(text)).await?
