@@ -314,9 +314,10 @@ async fn context(
     let (dead, token) = if principal.is_some() { (None, token) } else { (token, None) };
     let visitor = Cookie::Visitor.read(headers, https).filter(|value| value.len() == 43);
     let ctx = Ctx {
-        client: seen.client.clone().with_device(
-            Cookie::Device.read(headers, https).and_then(DeviceToken::from_cookie),
-        ),
+        client: seen
+            .client
+            .clone()
+            .with_device(Cookie::Device.read(headers, https).and_then(DeviceToken::from_cookie)),
         session_token: token,
         challenge_cookie,
         challenge,
@@ -371,6 +372,9 @@ async fn check(
         Ok(input) => input,
         Err(error) => return refuse(error),
     };
+    if rule.step_up && bytes.len() > rule.body.longest(&ctx.app) && input.length("step_up_carry") == 0 {
+        return refuse(AppError::TooLarge);
+    }
     if rule.body == Body::Carried && bytes.len() - input.length("carry").min(bytes.len()) > FIELDS {
         return refuse(AppError::TooLarge);
     }

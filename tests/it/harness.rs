@@ -236,6 +236,12 @@ impl TestApp {
         page
     }
 
+    /// No role requires a second factor: for what happens long after the Admins' days of grace.
+    pub async fn no_requirement(&self) {
+        let none = base::sql!("UPDATE roles SET second_factor_required = FALSE");
+        self.app.db.run(none, &[]).await.unwrap();
+    }
+
     /// Puts an authenticator app in place for this account; gives its secret. The code of this very
     /// moment is not spent.
     pub async fn totp(&self, user_id: &str) -> String {

@@ -83,7 +83,7 @@ async fn sec_16_the_fields_say_what_they_are() {
         assert!(input(&page, name).contains(&format!("autocomplete=\"{token}\"")), "{name}");
     }
     let sign_in = app.anon().get("/login").await.body;
-    assert!(input(&sign_in, "username_or_email").contains("autocomplete=\"username\""));
+    assert!(input(&sign_in, "username_or_email").contains("autocomplete=\"username webauthn\""));
     assert!(input(&sign_in, "password").contains("autocomplete=\"current-password\""));
     for page in [&page, &sign_in] {
         assert!(input(page, "password").contains("data-reveal"));
