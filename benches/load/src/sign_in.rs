@@ -1,4 +1,5 @@
-//! Sign-ins against argon2id alone, other pages meanwhile, and whether an unknown user shows in the time.
+//! Sign-ins against argon2id alone, other pages meanwhile, and whether an unknown user or a right
+//! password shows in the time.
 //!
 //! The limits stay on: this is a trusted proxy that names a new client address with each request.
 
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use base::{Clock, Db};
+use base::{Clock, Db, args, sql};
 
 use crate::client::{Connection, millis, quantile};
 use crate::server::{Process, Setup};
@@ -120,32 +121,56 @@ async fn saturate(
     Ok((count as f64 * 1e6 / MEASURED as f64, times))
 }
 
-/// Medians of refused sign-ins of known and of unknown users, one after the other in turns.
-async fn known_and_unknown(
+/// Medians of two kinds of sign-in that get no session, one after the other in turns.
+async fn in_turns(
     bench: &Bench,
     server: &Process,
-    people: &[Person],
     addresses: &Addresses,
+    pairs: impl Iterator<Item = [String; 2]>,
 ) -> Result<[i64; 2]> {
     let mut connection = Connection::open(server.port).await?;
     let mut times = [Vec::new(), Vec::new()];
-    for (number, person) in people.iter().take(PAIRS).enumerate() {
-        let unknown = format!("nobody{number}");
-        let mut pair = [(0, person.username.as_str()), (1, unknown.as_str())];
+    for (number, [one, other]) in pairs.enumerate() {
+        let mut pair = [(0, one), (1, other)];
         // In changing order, so that what drifts touches both.
         if number % 2 == 1 {
             pair.reverse();
         }
-        for (kind, who) in pair {
+        for (kind, body) in pair {
             let headers = format!("{}content-type: application/json\r\n", addresses.header());
             let before = bench.clock.monotonic();
-            let reply =
-                connection.send("POST", "/login", &headers, &body(who, "not-the-right-one-7")).await?;
+            let reply = connection.send("POST", "/login", &headers, &body).await?;
             times[kind].push(bench.clock.monotonic() - before);
             reply.json(401)?;
         }
     }
     Ok(times.map(|mut times| quantile(&mut times, 0.5)))
+}
+
+/// Gives people a second factor, so that a right password leads to a challenge.
+async fn with_second_factor(db: &Db, now: i64, people: &[Person]) -> Result<()> {
+    let mut tx = db.begin().await?;
+    for person in people {
+        tx.run(
+            sql!(
+                "INSERT INTO totp_factors (id, user_id, secret, created_at, confirmed_at)
+                 SELECT 'totp-' || id, id, 'never opened here', $2, $2 FROM users WHERE username = $1"
+            ),
+            args![&person.username, now],
+        )
+        .await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+/// Tells two medians and judges how far they are apart.
+fn judge(bench: &mut Bench, what: &str, names: [&str; 2], medians: [i64; 2]) {
+    let [one, other] = medians;
+    let apart = (other as f64 / one as f64 - 1.0).abs() * 100.0;
+    for (name, median) in names.into_iter().zip(medians) {
+        bench.table.tell(&format!("{name}, median"), millis(median));
+    }
+    bench.table.judge(what, format!("{apart:.1} %"), "<= 10 %", apart <= 10.0);
 }
 
 /// All of it on one server.
@@ -157,13 +182,14 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     let now = bench.clock.now();
     let db = Db::open(&setup.location(), now).await?;
     let people = world::people(&db, &bench.random, now, 1000).await?;
+    with_second_factor(&db, now, &people[people.len() - PAIRS..]).await?;
     db.close().await;
     drop(db);
     let server = setup.start(&bench.clock).await?;
     let addresses = Addresses::default();
     // Before and after, so that what drifts touches both.
     let before = alone(&bench.clock, threads)?;
-    let (rate, mut health) = saturate(bench, &server, &people, &addresses).await?;
+    let (rate, mut health) = saturate(bench, &server, &people[..people.len() - PAIRS], &addresses).await?;
     let best = f64::midpoint(before, alone(&bench.clock, threads)?);
     let ratio = rate / best;
     bench.table.tell(&format!("argon2id alone, {threads} thread(s)"), format!("{best:.1}/s"));
@@ -171,15 +197,20 @@ pub async fn run(bench: &mut Bench) -> Result<()> {
     bench.table.judge("sign-ins by argon2id alone", format!("{ratio:.3}"), ">= 0.85", ratio >= 0.85);
     let p99 = quantile(&mut health, 0.99);
     bench.table.judge("/healthz while sign-ins saturate, p99", millis(p99), "< 50 ms", p99 < 50_000);
-    let [known, unknown] = known_and_unknown(bench, &server, &people, &addresses).await?;
-    let apart = (unknown as f64 / known as f64 - 1.0).abs() * 100.0;
-    bench.table.tell("refused sign-in, known user, median", millis(known));
-    bench.table.tell("refused sign-in, unknown user, median", millis(unknown));
-    bench.table.judge(
-        "known and unknown users, medians apart",
-        format!("{apart:.1} %"),
-        "<= 10 %",
-        apart <= 10.0,
-    );
+    let (plain, guarded) = people.split_at(people.len() - PAIRS);
+    let wrong = "not-the-right-one-7";
+    let pairs = plain
+        .iter()
+        .take(PAIRS)
+        .enumerate()
+        .map(|(number, person)| [body(&person.username, wrong), body(&format!("nobody{number}"), wrong)]);
+    let medians = in_turns(bench, &server, &addresses, pairs).await?;
+    let names = ["refused sign-in, known user", "refused sign-in, unknown user"];
+    judge(bench, "known and unknown users, medians apart", names, medians);
+    let pairs =
+        guarded.iter().map(|person| [body(&person.username, PASSWORD), body(&person.username, wrong)]);
+    let medians = in_turns(bench, &server, &addresses, pairs).await?;
+    let names = ["before the second factor, right password", "before the second factor, wrong password"];
+    judge(bench, "right and wrong password before the second factor, medians apart", names, medians);
     server.stop().await
 }

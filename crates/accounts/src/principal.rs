@@ -1,6 +1,7 @@
 //! Who is asking: a signed-in person with what they may do, read afresh on every request.
 
 use base::Micros;
+use base::db::{DbError, FromRow, Row};
 
 use crate::factors::due_at;
 use crate::permission::{Permission, Permissions};
@@ -51,15 +52,29 @@ pub struct SessionInfo {
     pub expires_at: Micros,
 }
 
+impl FactorState {
+    /// By when a factor must be set up; `None` where none is needed or one is there.
+    pub(crate) fn enrol_by(&self, rules: &SecondFactorRules, is_privileged: bool) -> Option<Micros> {
+        let enrolled = self.strong || (self.email_codes && rules.email_codes && !is_privileged);
+        if enrolled { None } else { due_at(rules, self.role_due_at, self.created_at) }
+    }
+}
+
+impl FromRow for FactorState {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self {
+            strong: row.get("has_factor")?,
+            email_codes: row.get("has_email_codes")?,
+            role_due_at: row.get("role_due_at")?,
+            created_at: row.get("user_created_at")?,
+        })
+    }
+}
+
 impl Principal {
     /// Applies the house's rules, as [`crate::Standing`] does for a sign-in.
     pub(crate) fn under(mut self, rules: &SecondFactorRules) -> Self {
-        let state = &self.second_factor;
-        let enrolled =
-            state.strong || (state.email_codes && rules.email_codes && !self.permissions.is_privileged());
-        if !enrolled {
-            self.enrol_by = due_at(rules, state.role_due_at, state.created_at);
-        }
+        self.enrol_by = self.second_factor.enrol_by(rules, self.permissions.is_privileged());
         self
     }
 

@@ -72,6 +72,23 @@ pub enum Ended {
 /// Last-seen times that wait to be written: session id to person and time.
 pub(crate) type Seen = Arc<Mutex<BTreeMap<String, (String, Micros)>>>;
 
+/// A session that is not over by itself.
+struct Live {
+    id: String,
+    privileged: bool,
+    factor: FactorState,
+}
+
+impl FromRow for Live {
+    fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
+        Ok(Self {
+            id: row.get("id")?,
+            privileged: row.get("privileged")?,
+            factor: FactorState::from_row(row)?,
+        })
+    }
+}
+
 impl FromRow for Principal {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         let roles: Option<String> = row.get("roles")?;
@@ -79,12 +96,7 @@ impl FromRow for Principal {
         let verified_at: Option<Micros> = row.get("email_verified_at")?;
         let permissions = Permissions::from_list(permissions.as_deref());
         Ok(Self {
-            second_factor: FactorState {
-                strong: row.get("has_factor")?,
-                email_codes: row.get::<bool>("has_email_codes")? && verified_at.is_some(),
-                role_due_at: row.get("role_due_at")?,
-                created_at: row.get("user_created_at")?,
-            },
+            second_factor: FactorState::from_row(row)?,
             enrol_by: None,
             user_id: row.get("user_id")?,
             username: row.get("username")?,
@@ -123,7 +135,8 @@ impl Accounts {
                 sql!(
                     "SELECT s.id AS session_id, s.csrf_secret, s.created_at, s.last_seen_at, s.step_up_at, s.expires_at,
                        u.id AS user_id, u.username, u.email, u.first_name, u.last_name, u.email_verified_at,
-                       u.created_at AS user_created_at, u.email_codes_since IS NOT NULL AS has_email_codes,
+                       u.created_at AS user_created_at,
+                       u.email_codes_since IS NOT NULL AND u.email_verified_at IS NOT NULL AS has_email_codes,
                        EXISTS (SELECT 1 FROM totp_factors t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL)
                          OR EXISTS (SELECT 1 FROM passkeys p WHERE p.user_id = u.id) AS has_factor,
                        (SELECT MIN(CASE WHEN ur.granted_at > r.second_factor_since THEN ur.granted_at
@@ -338,8 +351,9 @@ impl Accounts {
     }
 
     /// Which of these sessions are over, in one statement: ended, expired or idle, or held by
-    /// someone who was deactivated or lost `needs`. Open streams ask this every two seconds, so
-    /// that what happens on another replica closes them too (SEC-80).
+    /// someone who was deactivated, lost `needs`, or has not set up a second factor in time (SEC-3).
+    /// Open streams ask this every two seconds, so that what happens on another replica closes them
+    /// too (SEC-80).
     pub async fn ended_among(
         &self,
         session_ids: &[String],
@@ -349,11 +363,22 @@ impl Accounts {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
-        let good: Vec<String> = self
+        let live: Vec<Live> = self
             .db
             .all(
                 sql!(
-                    "SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id
+                    "SELECT s.id, u.created_at AS user_created_at,
+                       u.email_codes_since IS NOT NULL AND u.email_verified_at IS NOT NULL AS has_email_codes,
+                       EXISTS (SELECT 1 FROM totp_factors t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL)
+                         OR EXISTS (SELECT 1 FROM passkeys p WHERE p.user_id = u.id) AS has_factor,
+                       EXISTS (SELECT 1 FROM user_roles ur JOIN role_permissions rp ON rp.role_id = ur.role_id
+                               WHERE ur.user_id = u.id AND rp.permission NOT IN ('chat.use', 'api_keys.use'))
+                         AS privileged,
+                       (SELECT MIN(CASE WHEN ur.granted_at > r.second_factor_since THEN ur.granted_at
+                                        ELSE r.second_factor_since END + r.grace_days * 86400000000)
+                        FROM user_roles ur JOIN roles r ON r.id = ur.role_id
+                        WHERE ur.user_id = u.id AND r.second_factor_required) AS role_due_at
+                     FROM sessions s JOIN users u ON u.id = s.user_id
                      WHERE s.id IN (SELECT value FROM json_each($1)) AND s.expires_at > $2 AND s.last_seen_at > $3
                        AND u.deactivated_at IS NULL
                        AND EXISTS (SELECT 1 FROM user_roles ur JOIN role_permissions rp ON rp.role_id = ur.role_id
@@ -362,7 +387,14 @@ impl Accounts {
                 args![&json_list(session_ids), now, now - self.session_idle, needs.name()],
             )
             .await?;
-        let good: std::collections::HashSet<String> = good.into_iter().collect();
+        let settings = self.settings();
+        let good: std::collections::HashSet<String> = live
+            .into_iter()
+            .filter(|live| {
+                live.factor.enrol_by(&settings.second_factor, live.privileged).is_none_or(|by| by > now)
+            })
+            .map(|live| live.id)
+            .collect();
         Ok(session_ids.iter().filter(|id| !good.contains(*id)).cloned().collect())
     }
 
