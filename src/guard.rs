@@ -155,9 +155,9 @@ impl Ctx {
         self.new_visitor.then(|| Cookie::Visitor.set(&self.visitor, None, self.app.https())).flatten()
     }
 
-    /// What the ceremonies of a person who is not signed in are bound to.
+    /// What the ceremonies of a sign-in are bound to: the visitor, or the session that is to be replaced.
     pub fn visitor_id(&self) -> String {
-        base::random::token_hash(&self.visitor)
+        base::random::token_hash(self.csrf_secret())
     }
 
     fn error(&self, error: AppError) -> Response {
