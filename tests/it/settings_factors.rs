@@ -86,7 +86,10 @@ async fn sec_40_a_new_secret_and_its_address() {
     let secret = body["secret"].as_str().unwrap();
     assert_eq!(secret.len(), 32);
     assert!(secret.bytes().all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b)), "{secret}");
-    assert_eq!((body["issuer"].as_str(), body["account"].as_str()), (Some("Anteroom"), Some("ann@example.org")));
+    assert_eq!(
+        (body["issuer"].as_str(), body["account"].as_str()),
+        (Some("Anteroom"), Some("ann@example.org"))
+    );
     assert_eq!(body["expires_at"], NOW + 10 * MINUTE);
     let uri = body["uri"].as_str().unwrap();
     assert!(uri.starts_with("otpauth://totp/Anteroom:ann%40example.org?"), "{uri}");
@@ -102,10 +105,12 @@ async fn sec_40_a_new_secret_and_its_address() {
 
     // The page has the same for eyes and hands.
     let page = ann.get("/settings/2fa/setup").await;
-    let grouped: Vec<&str> = page.body.split("<p class=\"secret\"").nth(1).unwrap().split("<span>").skip(1).collect();
+    let grouped: Vec<&str> =
+        page.body.split("<p class=\"secret\"").nth(1).unwrap().split("<span>").skip(1).collect();
     let shown: String = grouped.iter().take(8).map(|part| part.split('<').next().unwrap()).collect();
     assert_eq!(second["secret"], *shown);
-    for part in ["<path d=\"M0 0h7v1h-7z", "ann@example.org", "time based, 6 digits", "inputmode=\"numeric\""] {
+    for part in ["<path d=\"M0 0h7v1h-7z", "ann@example.org", "time based, 6 digits", "inputmode=\"numeric\""]
+    {
         assert!(page.body.contains(part), "{part}: {}", page.body);
     }
     assert!(no_store(&page));
@@ -142,7 +147,10 @@ async fn sec_44_a_secret_counts_from_its_first_code() {
 
     // A wrong code: told at the field, and the same secret waits on.
     let (old, _) = enrol(&app, &late).await;
-    assert_eq!(app.post(&late, PATH, &[("action", "generate")]).await.location(), Some("/settings/2fa/setup"));
+    assert_eq!(
+        app.post(&late, PATH, &[("action", "generate")]).await.location(),
+        Some("/settings/2fa/setup")
+    );
     let page = late.get("/settings/2fa/setup").await.body;
     let path = page.split("<path d=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let digits = wrong(&app, &old);
@@ -208,8 +216,12 @@ async fn sec_46_the_database_holds_no_secret() {
     let ann = app.user("ann").await;
     let (secret, _) = enrol(&app, &ann).await;
     action(&app, &ann, "generate").await;
-    let stored: Vec<(String, String)> =
-        app.app.db.all(sql!("SELECT id, secret FROM totp_factors ORDER BY confirmed_at IS NULL"), &[]).await.unwrap();
+    let stored: Vec<(String, String)> = app
+        .app
+        .db
+        .all(sql!("SELECT id, secret FROM totp_factors ORDER BY confirmed_at IS NULL"), &[])
+        .await
+        .unwrap();
     assert_eq!(stored.len(), 2);
     for (_, sealed) in &stored {
         assert!(!sealed.contains(&secret) && sealed.len() > 60, "{sealed}");
@@ -318,14 +330,19 @@ async fn sec_52_a_new_set_voids_the_old_one() {
     let (secret, done) = enrol(&app, &ann).await;
     let old = codes(&done);
     assert!(!ann.get(PATH).await.body.contains("backup codes are left"));
-    let spend = sql!("UPDATE backup_codes SET used_at = 1 WHERE hash IN (SELECT hash FROM backup_codes ORDER BY hash LIMIT 7)");
+    let spend = sql!(
+        "UPDATE backup_codes SET used_at = 1 WHERE hash IN (SELECT hash FROM backup_codes ORDER BY hash LIMIT 7)"
+    );
     app.app.db.run(spend, &[]).await.unwrap();
     for path in [PATH, CODES] {
         assert!(ann.get(path).await.body.contains("Only 3 backup codes are left"), "{path}");
     }
     app.clock.advance(11 * MINUTE);
     let late = send(&app, &ann, CODES, json!({})).await;
-    assert_eq!((late.status.as_u16(), late.json()["type"].as_str()), (403, Some("/problems/step-up-required")));
+    assert_eq!(
+        (late.status.as_u16(), late.json()["type"].as_str()),
+        (403, Some("/problems/step-up-required"))
+    );
     let form = app.post(&ann, CODES, &[("action", "regenerate")]).await;
     assert_eq!(form.status, 403);
     let carry = parts::http::field(&form.body, "step_up_carry").unwrap();
@@ -346,7 +363,8 @@ async fn sec_52_a_new_set_voids_the_old_one() {
 }
 
 async fn add(app: &TestApp, client: &Client, device: &mut Authenticator, kind: &str, name: &str) -> Reply {
-    let options = send(app, client, "/settings/passkeys/options", json!({ "kind": kind, "name": name })).await;
+    let options =
+        send(app, client, "/settings/passkeys/options", json!({ "kind": kind, "name": name })).await;
     assert_eq!(options.status, 200, "{options:?}");
     let options = options.json();
     let credential = device.create(&options).to_string();
@@ -369,7 +387,8 @@ async fn passkeys_are_added_named_and_removed() {
     let mut device = Authenticator::new(&app.base);
     let page = app.post(&ann, "/settings/passkeys/new", &[("kind", "passkey")]).await;
     assert_eq!(page.status, 200, "{page:?}");
-    for part in ["data-passkey=\"register\"", "data-options=\"/settings/passkeys/options\"", "name=\"name\""] {
+    for part in ["data-passkey=\"register\"", "data-options=\"/settings/passkeys/options\"", "name=\"name\""]
+    {
         assert!(page.body.contains(part), "{part}: {}", page.body);
     }
     let first = add(&app, &ann, &mut device, "passkey", "Laptop").await;
@@ -505,7 +524,10 @@ async fn sec_3_the_time_that_is_left_is_shown() {
     }
     let (_, _) = enrol(&app, &ann).await;
     let page = ann.get(PATH).await.body;
-    assert!(!page.contains("Set up a second factor by") && page.contains("required of you"), "{page}");
+    assert!(
+        !page.contains("Set up a second factor by") && page.contains("required for your account"),
+        "{page}"
+    );
     // Within the grace it may go; after it, not.
     let due = sql!("UPDATE settings SET value = REPLACE(value, $1, $2) WHERE name = 'second_factor'");
     app.app.db.run(due, args!["\"grace_days\":6", "\"grace_days\":0"]).await.unwrap();

@@ -28,9 +28,18 @@ struct BackupCodesPage {
 }
 
 impl BackupCodesPage {
+    fn used(&self) -> i64 {
+        self.set.as_ref().map_or(0, used)
+    }
+
     fn low_words(&self) -> String {
         self.set.as_ref().map_or_else(String::new, low_words)
     }
+}
+
+/// How many codes of a set are spent.
+pub(super) fn used(set: &BackupCodes) -> i64 {
+    i64::try_from(BACKUP_CODES).unwrap_or(i64::MAX) - set.left
 }
 
 /// "Only 3 backup codes are left", for the warning at 3 or fewer.

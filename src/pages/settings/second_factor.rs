@@ -1,6 +1,5 @@
 //! `/settings/2fa`: the security of one's account, and the authenticator app (SEC-40 to SEC-47).
 
-use accounts::factors::BACKUP_CODES;
 use accounts::{BackupCodes, ChangeRefused, FactorAdded, Factors, PasskeyRow, PendingTotp, Principal};
 use askama::Template;
 use axum::http::{StatusCode, header};
@@ -48,8 +47,7 @@ impl SecurityPage {
     }
 
     fn used_codes(&self) -> i64 {
-        let total = i64::try_from(BACKUP_CODES).unwrap_or(i64::MAX);
-        self.factors.backup_codes.map_or(0, |set| total - set.left)
+        self.factors.backup_codes.as_ref().map_or(0, backup_codes::used)
     }
 
     fn passkey_used_at(&self) -> Option<i64> {
@@ -66,7 +64,7 @@ pub(super) fn requirement(factors: &Factors, now: i64) -> Option<String> {
     let standing = &factors.standing;
     standing.due_at?;
     Some(match standing.to_enrol_by() {
-        None => "required of you".to_owned(),
+        None => "required for your account".to_owned(),
         Some(due) => format!("required by {}", format::deadline(due, now)),
     })
 }
