@@ -102,7 +102,9 @@ impl AppError {
                 "second-factor-invalid",
                 "That was not right",
                 match left {
-                    Some(0) => "It was wrong or used before, and there are no tries left. Sign in again.".to_owned(),
+                    Some(0) => {
+                        "It was wrong or used before, and there are no tries left. Sign in again.".to_owned()
+                    }
                     Some(1) => "It was wrong or used before. One try is left.".to_owned(),
                     Some(left) => format!("It was wrong or used before. {left} tries are left."),
                     None => "It was wrong or used before. Try again.".to_owned(),
@@ -118,7 +120,8 @@ impl AppError {
                 S::FORBIDDEN,
                 "step-up-required",
                 "Confirm that it is you",
-                "This needs a fresh proof of who you are. Send it to /api/v1/step-up and try again.".to_owned(),
+                "This needs a fresh proof of who you are. Send it to /api/v1/step-up and try again."
+                    .to_owned(),
             ),
             Self::Validation(_) => (
                 S::UNPROCESSABLE_ENTITY,

@@ -107,9 +107,7 @@ pub async fn submit(ctx: Ctx, challenged: Challenged, mut input: Input) -> Resul
     let accounts = &ctx.app.accounts;
     let done = match (action.as_str(), code, ceremony, credential) {
         ("generate", ..) => return generate(&ctx, &challenged, as_json).await,
-        ("confirm", Some(code), ..) => {
-            accounts.enrol_totp(&challenged.token, &code, &ctx.client).await
-        }
+        ("confirm", Some(code), ..) => accounts.enrol_totp(&challenged.token, &code, &ctx.client).await,
         ("confirm", None, ..) => Err(ChangeRefused::WrongCode.into()),
         ("passkey", _, Some(ceremony), Some(credential)) => {
             accounts.enrol_passkey(&challenged.token, &ceremony, &name, &credential, &ctx.client).await
@@ -189,9 +187,11 @@ async fn finish(
         (Some(codes), false) => {
             backup_codes::shown_once(ctx, "The second factor is set up.", account(challenged), codes, &path)
         }
-        (None, false) => {
-            see_other_with(ctx, &path, Flash::new(Kind::Ok, "The second factor is set up. You are signed in."))
-        }
+        (None, false) => see_other_with(
+            ctx,
+            &path,
+            Flash::new(Kind::Ok, "The second factor is set up. You are signed in."),
+        ),
     };
     no_store(&mut response);
     sign_in::set_cookies(ctx, &session, &mut response);
@@ -213,7 +213,8 @@ async fn refuse(
             });
         }
         ChangeOrRefused::Change(change @ ChangeRefused::WrongCode) => {
-            return show(ctx, challenged, StatusCode::UNPROCESSABLE_ENTITY, Some(change.to_string()), None).await;
+            return show(ctx, challenged, StatusCode::UNPROCESSABLE_ENTITY, Some(change.to_string()), None)
+                .await;
         }
         ChangeOrRefused::Change(change) => {
             return show(ctx, challenged, StatusCode::CONFLICT, None, Some(change.to_string())).await;

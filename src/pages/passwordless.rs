@@ -21,8 +21,7 @@ pub async fn options(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
     input.discard("next");
     input.discard("carry");
     input.done()?;
-    let options =
-        ctx.app.accounts.begin_passwordless(&ctx.visitor_id(), &ctx.client, autofill).await?;
+    let options = ctx.app.accounts.begin_passwordless(&ctx.visitor_id(), &ctx.client, autofill).await?;
     let mut response = answer::json(StatusCode::OK, &options);
     cookies::add(response.headers_mut(), ctx.visitor_cookie());
     Ok(response)
@@ -55,9 +54,7 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
     };
     match accounts.complete_login(first, &ctx.client).await {
         Ok(Outcome::Session(session)) => sign_in::enter(&ctx, &session, as_json, onward).await,
-        Ok(Outcome::Challenge(challenge)) => {
-            second_factor::challenged(&ctx, challenge, as_json, None).await
-        }
+        Ok(Outcome::Challenge(challenge)) => second_factor::challenged(&ctx, challenge, as_json, None).await,
         Err(refused) if as_json => Err(refused.into()),
         Err(refused) => {
             let problem = AppError::from(refused).problem();

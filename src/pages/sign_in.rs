@@ -100,7 +100,10 @@ fn show(
         password = password.autofocus();
     }
     let passkeys = ctx.app.accounts.passkeys_available();
-    ctx.html_as(status, &SignInPage { page: ctx.page("Sign in"), notice, who, password, next, carry, passkeys })
+    ctx.html_as(
+        status,
+        &SignInPage { page: ctx.page("Sign in"), notice, who, password, next, carry, passkeys },
+    )
 }
 
 /// `POST /login`, as a form or as JSON.

@@ -1,7 +1,9 @@
 //! Step-up on pages: a small form between what was asked and its doing. What was typed waits in it,
 //! sealed, and goes on by itself after the proof (SEC-58).
 
-use accounts::{CodeSent, FactorRefused, Principal, Proof, SecondFactor, SessionToken, StepUpProof, StepUpWays};
+use accounts::{
+    CodeSent, FactorRefused, Principal, Proof, SecondFactor, SessionToken, StepUpProof, StepUpWays,
+};
 use askama::Template;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -200,5 +202,11 @@ fn code_field(ways: &StepUpWays, sent: bool) -> Field {
         (false, true) => "A backup code.",
         (false, false) => "The eight digits of the mail.",
     };
-    Field::text("step_up_code", "Code").autocomplete("one-time-code").hint(hint).max(40).required().tall().autofocus()
+    Field::text("step_up_code", "Code")
+        .autocomplete("one-time-code")
+        .hint(hint)
+        .max(40)
+        .required()
+        .tall()
+        .autofocus()
 }

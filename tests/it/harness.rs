@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use accounts::NewAccount;
+use accounts::{NewAccount, Principal, SecondFactorRules, SessionToken};
 use anteroom::app::{App, Outside};
 use anteroom::config::{Config, Flags};
 use anteroom::{jobs, joining, serve};
@@ -250,6 +250,62 @@ impl TestApp {
             base::sql!("UPDATE totp_factors SET confirmed_at = $2, expires_at = NULL WHERE user_id = $1");
         self.app.db.run(confirm, base::args![user_id, self.clock.now()]).await.unwrap();
         pending.secret
+    }
+
+    /// What an authenticator app with this secret shows so many steps of 30 seconds from now.
+    pub fn code(&self, secret: &str, steps: i64) -> String {
+        parts::totp::code(secret, self.clock.now() / base::SECOND + 30 * steps)
+    }
+
+    /// Whose session a client holds, as the application sees it.
+    pub async fn principal(&self, client: &Client) -> Principal {
+        let token = SessionToken::from_cookie(&client.cookie("anteroom").unwrap()).unwrap();
+        self.app.accounts.principal(&token).await.unwrap().unwrap()
+    }
+
+    /// A new User with an authenticator app: the secret and the backup codes that came with it. The codes of this
+    /// moment are not spent.
+    pub async fn with_app(&self, username: &str) -> (String, Vec<String>) {
+        let client = self.person(username, "User").await;
+        let principal = self.principal(&client).await;
+        let accounts = &self.app.accounts;
+        let secret = accounts.begin_totp(&principal.user_id, "test").await.unwrap().secret;
+        let here = accounts::Client::new([127, 0, 0, 1].into(), "test");
+        let added = accounts.confirm_totp(&principal, &self.code(&secret, 0), &here).await.unwrap();
+        // The confirming code was spent, and with it the one before.
+        self.clock.advance(60 * base::SECOND);
+        (secret, added.backup_codes.unwrap())
+    }
+
+    /// A new User with codes by e-mail, which are allowed here from now on.
+    pub async fn with_email_codes(&self, username: &str) {
+        let rules = SecondFactorRules { email_codes: true, ..SecondFactorRules::default() };
+        self.app.accounts.save_second_factor("test", &rules).await.unwrap();
+        let client = self.person(username, "User").await;
+        let here = accounts::Client::new([127, 0, 0, 1].into(), "test");
+        self.app.accounts.set_email_codes(&self.principal(&client).await, true, &here).await.unwrap();
+    }
+
+    /// The code of the newest mail with one.
+    pub async fn mailed_code(&self, username: &str) -> String {
+        let mail = self.mails_to("email_code", &format!("{username}@example.org")).await.pop().unwrap();
+        let text = mail.text();
+        let mut words = text.split(|c: char| !c.is_ascii_digit());
+        words.find(|word| word.len() == 8).unwrap_or_else(|| panic!("no code in {text}")).to_owned()
+    }
+
+    /// Someone whose password was right and whose second factor is still to come.
+    pub async fn challenged(&self, username: &str) -> Client {
+        let client = self.anon();
+        let reply = self.sign_in(&client, username).await;
+        assert_eq!(reply.status, 401, "{reply:?}");
+        assert_eq!(reply.json()["type"], "/problems/second-factor-required");
+        client
+    }
+
+    /// Answers a challenge by JSON.
+    pub async fn answer(&self, client: &Client, code: &str) -> Reply {
+        client.post_json("/login/2fa", None, &serde_json::json!({ "code": code })).await
     }
 
     /// Waits until no answer is being written any more.

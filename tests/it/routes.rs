@@ -215,7 +215,9 @@ async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
     let app = peopled().await;
     let told = |reply: &Reply| {
         let shown = match reply.header("content-type") {
-            Some("application/problem+json") => reply.json()["detail"].as_str().unwrap_or_default().to_owned(),
+            Some("application/problem+json") => {
+                reply.json()["detail"].as_str().unwrap_or_default().to_owned()
+            }
             // What is random on a page stands in its tags, but for the request's id.
             _ => {
                 let id = reply.header("x-request-id").unwrap_or("none");
@@ -252,7 +254,11 @@ async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
                 // These say a word that is new each time.
                 let varies = ["/api/v1/csrf", "/login/passkey/options", "/readyz"].contains(&route.path);
                 let same = if varies { answer.2.0 == answers[0].2.0 } else { answer.2 == answers[0].2 };
-                assert!(same, "{} {} JSON {json}: {answer:?}, but {:?}", route.method, route.path, answers[0]);
+                assert!(
+                    same,
+                    "{} {} JSON {json}: {answer:?}, but {:?}",
+                    route.method, route.path, answers[0]
+                );
             }
         }
     }

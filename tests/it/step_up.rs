@@ -88,8 +88,7 @@ async fn sec_58_a_page_goes_on_with_what_was_typed() {
     let stale = app.anon();
     stale.set_cookie("anteroom", &before);
     assert_eq!(stale.get_json("/api/v1/me").await.status, 401);
-    let again =
-        root.post_json(PATH, Some(&token), &json!({ "site_name": "Tern" })).await;
+    let again = root.post_json(PATH, Some(&token), &json!({ "site_name": "Tern" })).await;
     assert_eq!(again.status, 200, "{again:?}");
     // Ten minutes, and no longer.
     app.clock.advance(10 * MINUTE - SECOND);

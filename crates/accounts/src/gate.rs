@@ -19,16 +19,17 @@
 //! ```
 
 mod answer;
+mod token;
 
 use std::fmt;
 
 use base::db::{DbError, FromRow, Row};
-use base::random::token_hash;
 use base::{MINUTE, Micros, Tx, args, sql};
 use serde::{Deserialize, Serialize};
 
-pub use answer::{ChangeOrRefused, Enrolled, Entered};
 pub(crate) use answer::Proved;
+pub use answer::{ChangeOrRefused, Enrolled, Entered};
+pub use token::{ChallengeToken, DeviceToken, SessionToken};
 
 use crate::Accounts;
 use crate::factors::Holder;
@@ -44,51 +45,6 @@ pub const CHALLENGE_LIFETIME: Micros = 10 * MINUTE;
 pub const CHALLENGE_ATTEMPTS: i64 = 5;
 /// One slip of the finger is not told (SEC-32).
 const FAILURES_WORTH_A_MAIL: i64 = 2;
-
-macro_rules! tokens {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq)]
-        pub struct $name(String);
-
-        impl $name {
-            /// Reads a cookie's value. `None` where it cannot be a token of ours.
-            pub fn from_cookie(value: &str) -> Option<Self> {
-                let shaped = value.len() == 43
-                    && value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-                shaped.then(|| Self(value.to_owned()))
-            }
-
-            /// The value for the cookie.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            pub(crate) fn new(token: String) -> Self {
-                Self(token)
-            }
-
-            pub(crate) fn hash(&self) -> String {
-                token_hash(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(concat!(stringify!($name), "(…)"))
-            }
-        }
-    )*};
-}
-
-tokens! {
-    /// The secret of a session (SEC-77).
-    SessionToken;
-    /// The secret of a challenge, which opens nothing but the second factor (SEC-33).
-    ChallengeToken;
-    /// The mark of a browser (SEC-32). It opens nothing.
-    DeviceToken;
-}
 
 /// Proof that someone passed a first factor. Only this crate makes one, at the place where the
 /// factor was checked.
@@ -304,7 +260,13 @@ impl Accounts {
             )
             .await?;
         let methods = methods.to_vec();
-        Ok(expires_at.map(|expires_at| NewChallenge { token, methods, expires_at, enrol: false, code_sent: false }))
+        Ok(expires_at.map(|expires_at| NewChallenge {
+            token,
+            methods,
+            expires_at,
+            enrol: false,
+            code_sent: false,
+        }))
     }
 
     /// The person, if the account may have a session now; its row is held from here on. An

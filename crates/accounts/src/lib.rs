@@ -41,8 +41,8 @@ pub use factors::{
     BackupCodes, ChangeRefused, CodeSent, FactorAdded, FactorRefused, Factors, PendingTotp, Proof, Standing,
 };
 pub use gate::{
-    Challenge, ChallengeToken, ChangeOrRefused, DeviceToken, Enrolled, Entered, FirstFactor, NewChallenge, Onward,
-    Outcome, SecondFactor, SessionToken,
+    Challenge, ChallengeToken, ChangeOrRefused, DeviceToken, Enrolled, Entered, FirstFactor, NewChallenge,
+    Onward, Outcome, SecondFactor, SessionToken,
 };
 pub use identifier::{Email, Identifier, Username};
 pub use notices::{Circumstances, Notice, Notices};
@@ -60,8 +60,8 @@ pub use recovery::{RecoveryError, Resolved};
 pub use sessions::{Ended, NewSession, SessionRow};
 pub use settings::{General, SecondFactorRules, Settings, SignUp, SignUpMode};
 pub use sign_in::{Lock, Refused};
-pub use step_up::{StepUpProof, StepUpWays};
 pub use sign_up::{CheckError, Checked, Created, FieldErrors, NewAccount, Pending, Prepared, SignUpError};
+pub use step_up::{StepUpProof, StepUpWays};
 pub use throttle::{Client, Limit, Limited, Limits, Rate, ThrottleError};
 pub use tokens::{Confirmed, Purpose, SetUpError, TokenInfo};
 pub use user::{ROLE_ADMIN, ROLE_USER, User};

@@ -16,11 +16,15 @@ pub enum Notice {
     /// A sign-in from a browser that the account was not used with before.
     NewDevice,
     /// A sign-in after so many failed ones in a row.
-    SignedInAfterFailures { failures: i64 },
+    SignedInAfterFailures {
+        failures: i64,
+    },
     /// The password (or another first factor) was right and the second factor wrong.
     SecondFactorFailed,
     /// Too many wrong second factors: nobody gets in until then.
-    SecondFactorLocked { until: Micros },
+    SecondFactorLocked {
+        until: Micros,
+    },
     /// Changed in the settings.
     PasswordChanged,
     /// Set by a reset link.
@@ -30,22 +34,42 @@ pub enum Notice {
     TotpReplaced,
     TotpOff,
     BackupCodesMade,
-    BackupCodeUsed { left: i64 },
+    BackupCodeUsed {
+        left: i64,
+    },
     EmailCodesOn,
     EmailCodesOff,
-    PasskeyAdded { name: String },
-    PasskeyRemoved { name: String },
+    PasskeyAdded {
+        name: String,
+    },
+    PasskeyRemoved {
+        name: String,
+    },
     /// An Admin (by username) or the operator (`None`) took all second factors away.
-    FactorsReset { by: Option<String>, reason: String },
+    FactorsReset {
+        by: Option<String>,
+        reason: String,
+    },
     /// The code itself (SEC-48). `for_step_up`: someone signed in proves who they are; else a sign-in.
-    EmailCode { code: String, for_step_up: bool },
+    EmailCode {
+        code: String,
+        for_step_up: bool,
+    },
     /// The link that sets a new password. `by_admin`: an Admin or the operator asked for it.
-    ResetLink { token: String, by_admin: bool },
+    ResetLink {
+        token: String,
+        by_admin: bool,
+    },
     /// To the new address: confirm it.
-    ConfirmNewEmail { token: String },
+    ConfirmNewEmail {
+        token: String,
+    },
     /// To the old address: it was changed, and the link takes that back (SEC-59). An address that was
     /// never confirmed gets none.
-    EmailChanged { new_email: String, revert_token: Option<String> },
+    EmailChanged {
+        new_email: String,
+        revert_token: Option<String>,
+    },
     /// To the address that is back.
     EmailReverted,
 }

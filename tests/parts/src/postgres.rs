@@ -36,3 +36,13 @@ pub async fn create() -> Result<String, Box<dyn std::error::Error + Send + Sync>
     connection.close().await?;
     Ok(format!("{server}/{name}"))
 }
+
+/// Runs one statement on that database.
+///
+/// # Errors
+/// Where there is no such database, or the statement fails.
+pub async fn execute(url: &str, statement: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let mut connection = PgConnection::connect(url).await?;
+    connection.execute(AssertSqlSafe(statement.to_owned())).await?;
+    Ok(connection.close().await?)
+}

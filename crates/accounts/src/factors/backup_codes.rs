@@ -59,7 +59,11 @@ pub(super) fn canonical(typed: &str) -> Option<String> {
 }
 
 fn hash(salt: &str, code: &str) -> String {
-    hex(&Sha256::new().chain_update(salt.as_bytes()).chain_update(b":").chain_update(code.as_bytes()).finalize())
+    hex(&Sha256::new()
+        .chain_update(salt.as_bytes())
+        .chain_update(b":")
+        .chain_update(code.as_bytes())
+        .finalize())
 }
 
 impl Accounts {
@@ -91,13 +95,14 @@ impl Accounts {
         user_id: &str,
         code: &str,
     ) -> Result<Option<i64>, DbError> {
-        let set: Option<(String, String)> = tx
-            .one(sql!("SELECT id, salt FROM backup_code_sets WHERE user_id = $1"), args![user_id])
-            .await?;
+        let set: Option<(String, String)> =
+            tx.one(sql!("SELECT id, salt FROM backup_code_sets WHERE user_id = $1"), args![user_id]).await?;
         let Some((set_id, salt)) = set else { return Ok(None) };
         let rows = tx
             .run(
-                sql!("UPDATE backup_codes SET used_at = $3 WHERE set_id = $1 AND hash = $2 AND used_at IS NULL"),
+                sql!(
+                    "UPDATE backup_codes SET used_at = $3 WHERE set_id = $1 AND hash = $2 AND used_at IS NULL"
+                ),
                 args![&set_id, &hash(&salt, code), self.clock.now()],
             )
             .await?;
@@ -144,7 +149,9 @@ mod shape {
         assert_eq!(canonical(&shown).as_deref(), Some(&*bare));
         assert_eq!(canonical(&bare.to_lowercase()).as_deref(), Some(&*bare));
         assert_eq!(canonical(" o0il-1111-1111-1111 ").as_deref(), Some("0011111111111111"));
-        for wrong in ["", "123456", "12345678", "0000-0000-0000-000U", "00000000000000000", "é000-0000-0000-0000"] {
+        for wrong in
+            ["", "123456", "12345678", "0000-0000-0000-000U", "00000000000000000", "é000-0000-0000-0000"]
+        {
             assert_eq!(canonical(wrong), None, "{wrong}");
         }
     }

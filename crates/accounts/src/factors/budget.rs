@@ -74,11 +74,7 @@ pub(crate) struct Attempt {
 impl Accounts {
     /// Counts a try before it is looked at, so that parallel ones cannot slip past; this holds the
     /// account's row until the transaction ends. Nothing is counted while it is locked.
-    pub(crate) async fn begin_attempt(
-        &self,
-        tx: &mut Tx,
-        user_id: &str,
-    ) -> Result<Attempt, FactorRefused> {
+    pub(crate) async fn begin_attempt(&self, tx: &mut Tx, user_id: &str) -> Result<Attempt, FactorRefused> {
         let now = self.clock.now();
         let failures: Option<i64> = tx
             .one(
@@ -96,14 +92,14 @@ impl Accounts {
             None => {
                 let until: Option<Option<Micros>> = tx
                     .one(
-                        sql!("SELECT factor_locked_until FROM users WHERE id = $1 AND deactivated_at IS NULL"),
+                        sql!(
+                            "SELECT factor_locked_until FROM users WHERE id = $1 AND deactivated_at IS NULL"
+                        ),
                         args![user_id],
                     )
                     .await?;
                 Err(match until.flatten() {
-                    Some(until) => {
-                        FactorRefused::Locked { retry_after_secs: seconds_until(until, now) }
-                    }
+                    Some(until) => FactorRefused::Locked { retry_after_secs: seconds_until(until, now) },
                     None => FactorRefused::Gone,
                 })
             }
@@ -131,7 +127,8 @@ impl Accounts {
             return Ok(None);
         }
         let until = self.clock.now() + LOCK;
-        tx.run(sql!("UPDATE users SET factor_locked_until = $2 WHERE id = $1"), args![user_id, until]).await?;
+        tx.run(sql!("UPDATE users SET factor_locked_until = $2 WHERE id = $1"), args![user_id, until])
+            .await?;
         Ok(Some(until))
     }
 }

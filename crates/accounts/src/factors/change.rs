@@ -37,7 +37,9 @@ pub struct FactorAdded {
 /// Why a change of factors was refused, in words for the page.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeRefused {
-    #[error("That code was not right. Enter the one that the app shows now, and check the clock of your phone.")]
+    #[error(
+        "That code was not right. Enter the one that the app shows now, and check the clock of your phone."
+    )]
     WrongCode,
     #[error("The key was not confirmed within ten minutes. Start again.")]
     NothingPending,
@@ -49,7 +51,9 @@ pub enum ChangeRefused {
     EmailCodesNotAllowed,
     #[error("Confirm your e-mail address first.")]
     EmailNotConfirmed,
-    #[error("Set up an authenticator app or a passkey first: for your role, codes by e-mail are not enough alone.")]
+    #[error(
+        "Set up an authenticator app or a passkey first: for your role, codes by e-mail are not enough alone."
+    )]
     EmailCodesTooWeak,
     #[error("Backup codes go with a second factor. Set one up first.")]
     NoFactor,
@@ -124,8 +128,7 @@ impl Accounts {
     /// Turns the authenticator app off.
     pub async fn disable_totp(&self, principal: &Principal, client: &Client) -> Result<(), ChangeRefused> {
         let (mut tx, user) = self.begin_own_change(principal).await?;
-        let rows =
-            tx.run(sql!("DELETE FROM totp_factors WHERE user_id = $1"), args![&user.id]).await?;
+        let rows = tx.run(sql!("DELETE FROM totp_factors WHERE user_id = $1"), args![&user.id]).await?;
         if rows == 0 {
             return Err(ChangeRefused::NotThere);
         }
@@ -203,9 +206,8 @@ impl Accounts {
         client: &Client,
     ) -> Result<FactorAdded, ChangeRefused> {
         let (mut tx, user) = self.begin_own_change(principal).await?;
-        let added = self
-            .finish_passkey(&mut tx, &principal.session.id, &user.id, ceremony, name, credential)
-            .await;
+        let added =
+            self.finish_passkey(&mut tx, &principal.session.id, &user.id, ceremony, name, credential).await;
         let added = match added {
             Ok(added) => added,
             Err(PasskeyError::Db(error)) => return Err(error.into()),

@@ -54,8 +54,7 @@ impl Accounts {
         // Without password or factor a mailed code is what proves a person in a session (SEC-57).
         let alone = holder.for_step_up && !standing.password && standing.methods().is_empty();
         if email_codes::is_code(&digits) {
-            let right =
-                (standing.email_codes || alone) && self.spend_email_code(tx, holder, &digits).await?;
+            let right = (standing.email_codes || alone) && self.spend_email_code(tx, holder, &digits).await?;
             if right {
                 tx.run(
                     sql!("UPDATE users SET email_codes_used_at = $2 WHERE id = $1"),
