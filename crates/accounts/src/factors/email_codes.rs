@@ -36,8 +36,14 @@ impl Accounts {
         holder: Holder<'_>,
         client: &Client,
     ) -> Result<CodeSent, ThrottleError> {
-        // In one order, so that parallel requests do not wait for each other crosswise.
-        for limit in [Limit::EmailCodeMinute, Limit::EmailCodeHour, Limit::EmailCodeDay] {
+        // The longest wait is the one to tell, and a code that is not sent counts for none. The caller holds
+        // the account's row, so nothing comes in between.
+        let limits = [Limit::EmailCodeDay, Limit::EmailCodeHour, Limit::EmailCodeMinute];
+        for limit in limits {
+            let key = self.throttle_key(limit.key(), &user.id);
+            self.check_throttles_in(tx, limit, &[key]).await?;
+        }
+        for limit in limits {
             self.throttle_in(tx, limit, &user.id).await?;
         }
         let number = u64::from_be_bytes(self.random.bytes::<8>()) % 100_000_000;
