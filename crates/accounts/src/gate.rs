@@ -436,7 +436,7 @@ mod tests {
         let outcome = t.complete_login(first, &client).await.unwrap();
         let Outcome::Challenge(challenge) = outcome else { panic!("no challenge") };
         let stored: Option<String> = t.db.one(sql!("SELECT token_hash FROM challenges"), &[]).await.unwrap();
-        assert_eq!(stored.unwrap(), token_hash(challenge.token.as_str()));
+        assert_eq!(stored.unwrap(), base::random::token_hash(challenge.token.as_str()));
         t.cancel_challenge(&challenge.token).await.unwrap();
         assert_eq!(t.challenge(&challenge.token).await.unwrap(), None);
         assert_eq!(serde_json::to_string(&[SecondFactor::BackupCode]).unwrap(), "[\"backup-code\"]");

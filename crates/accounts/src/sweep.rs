@@ -23,8 +23,8 @@ pub struct Swept {
 }
 
 impl Accounts {
-    /// Removes expired sessions, challenges, ceremonies, tokens, counters and unconfirmed sign-ups, and old
-    /// mail: at most 500 of each. The clean-up job calls it again while there is more.
+    /// Removes expired sessions, challenges, ceremonies, codes by e-mail, secrets that nobody confirmed, tokens,
+    /// counters and unconfirmed sign-ups, and old mail: at most 500 of each. The clean-up job calls it again while there is more.
     pub async fn sweep(&self) -> Result<Swept, DbError> {
         let now = self.clock.now();
         let batches = [
@@ -42,6 +42,22 @@ impl Accounts {
                        (SELECT id FROM passkey_ceremonies WHERE expires_at <= $1 LIMIT $2)"
                 ),
                 now,
+            ),
+            (
+                sql!(
+                    "DELETE FROM totp_factors WHERE id IN
+                       (SELECT id FROM totp_factors WHERE confirmed_at IS NULL AND expires_at <= $1 LIMIT $2)
+                     AND confirmed_at IS NULL"
+                ),
+                now,
+            ),
+            (
+                sql!(
+                    "DELETE FROM email_codes WHERE holder IN
+                       (SELECT holder FROM email_codes WHERE expires_at <= $1 LIMIT $2) AND expires_at <= $1"
+                ),
+                // The wrong tries count as long as a challenge may live (SEC-49).
+                now - crate::gate::CHALLENGE_LIFETIME,
             ),
             (
                 sql!(
