@@ -1,5 +1,6 @@
 //! The second step of a sign-in: authenticator app and backup codes, on pages and in JSON.
 
+use accounts::Actor;
 use base::{MINUTE, SECOND};
 use parts::http::{Client, Reply, field};
 use serde_json::{Value, json};
@@ -430,4 +431,33 @@ async fn sec_78_signing_in_anew_ends_the_session_before_only_when_it_is_complete
     let old = app.anon();
     old.set_cookie("anteroom", &before.unwrap());
     assert_eq!(old.get_json("/api/v1/me").await.status, 401);
+}
+
+/// SEC-35, SEC-38: a challenge ends with the account, its factors or its password as they were.
+#[tokio::test]
+async fn sec_35_a_challenge_ends_with_what_it_was_made_from() {
+    let app = Wishes::unlimited().start().await;
+    let (secret, codes) = app.with_app("ann").await;
+    let accounts = &app.app.accounts;
+    let ann = app.challenged("ann").await;
+    accounts.deactivate(Actor::Operator, "ann").await.unwrap();
+    assert_eq!(told(&app.answer(&ann, &codes[0]).await), gone());
+    assert_eq!(ann.get("/login/2fa").await.location(), Some("/login"));
+    accounts.reactivate(Actor::Operator, "ann").await.unwrap();
+    assert_eq!(told(&app.answer(&ann, &codes[0]).await), gone(), "it does not come back to life");
+
+    // Somebody changes the password while a stranger stands between the factors.
+    let stranger = app.challenged("ann").await;
+    let ann = app.challenged("ann").await;
+    assert_eq!(app.answer(&ann, &app.code(&secret, 0)).await.status, 200);
+    let fields = [("current_password", PASSWORD), ("password", "heron-lintel-basalt-42")];
+    let reply = app.post(&ann, "/settings/password", &fields).await;
+    assert_eq!(reply.status, 303, "{reply:?}");
+    assert_eq!(told(&app.answer(&stranger, &codes[1]).await), gone());
+
+    let late = app.anon();
+    assert_eq!(app.sign_in_with(&late, "ann", "heron-lintel-basalt-42").await.status, 401);
+    accounts.reset_factors(Actor::Operator, "ann", "lost the phone").await.unwrap();
+    assert_eq!(told(&app.answer(&late, &codes[2]).await), gone());
+    assert_eq!(app.sign_in_with(&late, "ann", "heron-lintel-basalt-42").await.status, 200);
 }
