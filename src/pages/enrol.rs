@@ -59,7 +59,8 @@ async fn show(
     on_code: Option<String>,
     error: Option<String>,
 ) -> Result<Response, AppError> {
-    let pending = ctx.app.accounts.pending_totp(&challenged.user.id, account(challenged)).await?;
+    let pending =
+        ctx.app.accounts.pending_totp(&challenged.user.id, &challenged.id, account(challenged)).await?;
     let mut code = Field::text("code", "Six digits from the app")
         .autocomplete("one-time-code")
         .hint("The key becomes active only after a right code.")
@@ -121,7 +122,8 @@ pub async fn submit(ctx: Ctx, challenged: Challenged, mut input: Input) -> Resul
 }
 
 async fn generate(ctx: &Ctx, challenged: &Challenged, as_json: bool) -> Result<Response, AppError> {
-    let pending = ctx.app.accounts.begin_totp(&challenged.user.id, account(challenged)).await?;
+    let pending =
+        ctx.app.accounts.begin_totp(&challenged.user.id, &challenged.id, account(challenged)).await?;
     if !as_json {
         return Ok(see_other(PATH));
     }

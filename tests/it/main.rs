@@ -26,6 +26,7 @@ mod passkeys;
 mod passwords;
 mod program;
 mod recovery;
+mod review_fixes;
 mod roles_admin;
 mod routes;
 mod second_factor;

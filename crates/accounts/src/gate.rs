@@ -221,6 +221,10 @@ impl Accounts {
             return Err(Refused::Invalid { resend_verification: None });
         };
         let standing = self.standing_in(&mut tx, &user.id).await?;
+        if first.is_both && !standing.passkeys {
+            // They were taken away since this one was checked (SEC-60).
+            return Err(Refused::Invalid { resend_verification: None });
+        }
         let methods = if first.is_both { Vec::new() } else { standing.methods() };
         if methods.is_empty() && !standing.must_enrol(self.clock.now()) {
             let entry = Entry { method: first.method.to_owned(), failures_before, client };

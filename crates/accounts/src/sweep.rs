@@ -7,9 +7,9 @@ use crate::Accounts;
 
 /// Rows of one kind that one call removes at most.
 const BATCH: i64 = 500;
-/// How long a sent or given-up mail stays for the Admin.
 /// An ended session says for a while whose prompt was under way (see `session_owner`).
 const KEEP_SESSION_DAYS: i64 = 7;
+/// How long a sent or given-up mail stays for the Admin.
 const KEEP_MAIL_DAYS: i64 = 30;
 /// How long a used or expired token stays, so that its link can say so.
 const KEEP_TOKEN_DAYS: i64 = 7;
@@ -23,8 +23,9 @@ pub struct Swept {
 }
 
 impl Accounts {
-    /// Removes expired sessions, challenges, ceremonies, codes by e-mail, secrets that nobody confirmed, tokens,
-    /// counters and unconfirmed sign-ups, and old mail: at most 500 of each. The clean-up job calls it again while there is more.
+    /// Removes expired sessions, challenges, ceremonies, codes by e-mail, secrets that nobody confirmed,
+    /// tokens, counters and unconfirmed sign-ups, requests for reset links that nobody took up, and old
+    /// mail: at most 500 of each. The clean-up job calls it again while there is more.
     pub async fn sweep(&self) -> Result<Swept, DbError> {
         let now = self.clock.now();
         let batches = [
@@ -58,6 +59,13 @@ impl Accounts {
                 ),
                 // The wrong tries count as long as a challenge may live (SEC-49).
                 now - crate::gate::CHALLENGE_LIFETIME,
+            ),
+            (
+                sql!(
+                    "DELETE FROM reset_requests WHERE id IN
+                       (SELECT id FROM reset_requests WHERE created_at <= $1 LIMIT $2)"
+                ),
+                now - DAY,
             ),
             (
                 sql!(

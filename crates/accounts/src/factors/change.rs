@@ -113,10 +113,11 @@ impl Accounts {
         client: &Client,
     ) -> Result<FactorAdded, ChangeRefused> {
         let code = totp_code(code).ok_or(ChangeRefused::WrongCode)?;
+        let holder = &principal.session.id;
         let (mut tx, user) = self.begin_own_change(principal).await?;
-        let Some(replaced) = self.activate_totp(&mut tx, &user.id, &code).await? else {
+        let Some(replaced) = self.activate_totp(&mut tx, &user.id, holder, &code).await? else {
             drop(tx);
-            let waits = self.pending_totp(&user.id, "").await?.is_some();
+            let waits = self.pending_totp(&user.id, holder, "").await?.is_some();
             return Err(if waits { ChangeRefused::WrongCode } else { ChangeRefused::NothingPending });
         };
         let notice = if replaced { Notice::TotpReplaced } else { Notice::TotpOn };
@@ -128,7 +129,12 @@ impl Accounts {
     /// Turns the authenticator app off.
     pub async fn disable_totp(&self, principal: &Principal, client: &Client) -> Result<(), ChangeRefused> {
         let (mut tx, user) = self.begin_own_change(principal).await?;
-        let rows = tx.run(sql!("DELETE FROM totp_factors WHERE user_id = $1"), args![&user.id]).await?;
+        let rows = tx
+            .run(
+                sql!("DELETE FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL"),
+                args![&user.id],
+            )
+            .await?;
         if rows == 0 {
             return Err(ChangeRefused::NotThere);
         }

@@ -124,31 +124,35 @@ async fn sec_44_a_new_secret_counts_from_its_first_code_on() {
     let ann = t.person("ann").await;
     let old = t.with_totp(&ann.id).await;
     let decode = |text: &str| data_encoding::BASE32_NOPAD.decode(text.as_bytes()).unwrap();
-    let given_up = decode(&t.begin_totp(&ann.id, "ann").await.unwrap().secret);
-    let pending = t.begin_totp(&ann.id, "ann").await.unwrap();
+    let given_up = decode(&t.begin_totp(&ann.id, "session", "ann").await.unwrap().secret);
+    let pending = t.begin_totp(&ann.id, "session", "ann").await.unwrap();
     assert_eq!(pending.expires_at, t.clock.now() + 10 * MINUTE);
-    assert_eq!(t.pending_totp(&ann.id, "ann").await.unwrap().unwrap().secret, pending.secret);
+    assert_eq!(t.pending_totp(&ann.id, "session", "ann").await.unwrap().unwrap().secret, pending.secret);
     let new = decode(&pending.secret);
     let now = t.clock.now();
     assert!(!t.spend(&ann, &step_code(&new, now, 0)).await, "it waits");
     assert!(t.spend(&ann, &step_code(&old, now, 0)).await, "the old one is good");
     let activate = async |code: String| {
         let mut tx = t.db.begin().await.unwrap();
-        let done = t.activate_totp(&mut tx, &ann.id, &code).await.unwrap();
+        let done = t.activate_totp(&mut tx, &ann.id, "session", &code).await.unwrap();
         tx.commit().await.unwrap();
         done
     };
     assert_eq!(activate(step_code(&given_up, now, 0)).await, None, "a secret begun before is gone");
     assert_eq!(activate(step_code(&new, now, 0)).await, Some(true));
-    assert_eq!(t.pending_totp(&ann.id, "ann").await.unwrap(), None, "shown only while it waits (SEC-45)");
+    assert_eq!(
+        t.pending_totp(&ann.id, "session", "ann").await.unwrap(),
+        None,
+        "shown only while it waits (SEC-45)"
+    );
     assert!(!t.spend(&ann, &step_code(&new, now, 0)).await, "the confirming code is spent");
     t.clock.advance(STEP);
     assert!(!t.spend(&ann, &step_code(&old, now, 1)).await, "the old secret is gone");
     assert!(t.spend(&ann, &step_code(&new, now, 1)).await);
 
-    let late = decode(&t.begin_totp(&ann.id, "ann").await.unwrap().secret);
+    let late = decode(&t.begin_totp(&ann.id, "session", "ann").await.unwrap().secret);
     t.clock.advance(10 * MINUTE);
-    assert_eq!(t.pending_totp(&ann.id, "ann").await.unwrap(), None);
+    assert_eq!(t.pending_totp(&ann.id, "session", "ann").await.unwrap(), None);
     assert_eq!(activate(step_code(&late, t.clock.now(), 0)).await, None, "ten minutes are over");
 }
 
@@ -159,19 +163,19 @@ async fn sec_44_parallel_set_ups_leave_one_secret() {
     let ann = t.person("ann").await;
     let secrets = race(&t.accounts, |accounts, _| {
         let id = ann.id.clone();
-        async move { accounts.begin_totp(&id, "ann").await.unwrap().secret }
+        async move { accounts.begin_totp(&id, "session", "ann").await.unwrap().secret }
     })
     .await;
     let rows: Option<i64> = t.db.one(sql!("SELECT COUNT(*) FROM totp_factors"), &[]).await.unwrap();
     assert_eq!(rows, Some(1));
-    let left = t.pending_totp(&ann.id, "ann").await.unwrap().unwrap().secret;
+    let left = t.pending_totp(&ann.id, "session", "ann").await.unwrap().unwrap().secret;
     assert!(secrets.contains(&left));
     let code = parts::totp::code(&left, t.clock.now() / SECOND);
     let done = race(&t.accounts, |accounts, _| {
         let (id, code) = (ann.id.clone(), code.clone());
         async move {
             let mut tx = accounts.db.begin().await.unwrap();
-            let done = accounts.activate_totp(&mut tx, &id, &code).await.unwrap();
+            let done = accounts.activate_totp(&mut tx, &id, "session", &code).await.unwrap();
             tx.commit().await.unwrap();
             done.is_some()
         }
@@ -380,7 +384,7 @@ async fn what_waited_in_vain_is_swept() {
     let t = testing::accounts("factors-sweep").await;
     let (ann, ben) = (t.person("ann").await, t.person("ben").await);
     t.with_totp(&ann.id).await;
-    t.begin_totp(&ann.id, "ann").await.unwrap();
+    t.begin_totp(&ann.id, "session", "ann").await.unwrap();
     t.mail_to(&ben, "one").await.unwrap();
     let left = async || {
         let count = sql!("SELECT (SELECT COUNT(*) FROM totp_factors), (SELECT COUNT(*) FROM email_codes)");

@@ -212,8 +212,10 @@ impl Accounts {
         let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         change.allow(Permissions::NONE)?;
         let user_id = change.user.id.clone();
-        let ended = self.end_all_in(&mut change.tx, &user_id, None).await?;
+        // The users' row first, as everywhere: whoever signs in meanwhile holds it.
+        change.tx.run(sql!("UPDATE users SET failures = failures WHERE id = $1"), args![&user_id]).await?;
         change.tx.run(sql!("DELETE FROM challenges WHERE user_id = $1"), args![&user_id]).await?;
+        let ended = self.end_all_in(&mut change.tx, &user_id, None).await?;
         let changed = change.finish(!ended.is_empty()).await?;
         self.announce_sessions(ended);
         Ok(changed)
