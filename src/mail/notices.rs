@@ -125,7 +125,7 @@ impl Notices for AccountMails {
         let letter = Letter {
             greeting: greeting(&user.first_name),
             when: moment(about.at),
-            place: about.client.as_ref().map_or_else(|| "the server's command line".to_owned(), place),
+            place: about.client.as_ref().map_or_else(|| without_client(&site, notice), place),
             link: said.button.as_ref().map(|(label, path)| (*label, self.link(path))),
             steps: self.steps(said.advice, &site),
             said,
@@ -423,6 +423,17 @@ fn codes_left(left: i64) -> String {
         1 => "1 is left: make new ones before you need one.".to_owned(),
         2 | 3 => format!("{left} are left: make new ones before you need one."),
         _ => format!("{left} are left."),
+    }
+}
+
+/// Where something was done that names no browser: by an Admin, whose address is not the person's to
+/// know, or by the operator.
+fn without_client(site: &str, notice: &Notice) -> String {
+    match notice {
+        Notice::FactorsReset { by: Some(_), .. } | Notice::ResetLink { by_admin: true, .. } => {
+            format!("the administration of {site}")
+        }
+        _ => "the server's command line".to_owned(),
     }
 }
 

@@ -20,14 +20,17 @@ pub const STEP_UP_LIFETIME: Micros = 10 * MINUTE;
 pub struct StepUpWays {
     /// The password: for accounts without a second factor.
     pub password: bool,
-    /// Second factors, best first. `Email` also stands for the mailed code of accounts that have
-    /// neither password nor factor.
+    /// Second factors, best first. A code by e-mail is among them only where there is no app or
+    /// passkey, which are stronger; it also serves accounts that have neither password nor factor.
     pub methods: Vec<SecondFactor>,
 }
 
 impl StepUpWays {
     fn of(standing: &Standing) -> Self {
-        let methods = standing.methods();
+        let mut methods = standing.methods();
+        if standing.totp || standing.passkeys {
+            methods.retain(|method| *method != SecondFactor::Email);
+        }
         match (methods.is_empty(), standing.password) {
             (false, _) => Self { password: false, methods },
             (true, true) => Self { password: true, methods },
@@ -37,7 +40,7 @@ impl StepUpWays {
 }
 
 /// What is offered as proof.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum StepUpProof<'a> {
     Password(&'a str),
     Factor(Proof<'a>),
