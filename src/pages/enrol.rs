@@ -69,6 +69,10 @@ async fn show(
         .required()
         .tall();
     code.inputmode = "numeric";
+    // Not before: the QR code above it comes first.
+    if code.error.is_some() {
+        code = code.autofocus();
+    }
     let page = EnrolPage {
         page: ctx.page("Set up a second factor"),
         who: account(challenged).to_owned(),

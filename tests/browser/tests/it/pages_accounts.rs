@@ -286,6 +286,7 @@ async fn the_administration_of_accounts() -> Result {
     ada.fill("step_up_code", "000000").await?;
     ada.click("Go on").await?;
     ada.shown("[aria-invalid]").await?;
+    assert!(!ada.page_text().await?.contains("on its way"), "nothing was sent");
     look(&ada, "step-up-code-wrong").await?;
     house.server.sql("UPDATE sessions SET step_up_at = created_at").await?;
     let _key = keys::device(&ada).await?;
