@@ -184,3 +184,50 @@ async fn beside_another_factor_a_code_is_mailed_on_request_only() {
     assert_eq!(told(&none), (409, "/problems/conflict".to_owned()));
     assert_eq!(mailed(&app).await, 1);
 }
+
+/// SEC-48: a mailed code is kept as an HMAC, and counts once at a step-up too, where its holder lives on.
+#[tokio::test]
+async fn sec_48_the_database_holds_no_code_and_a_step_up_takes_it_once() {
+    let app = Wishes::unlimited().start().await;
+    app.with_email_codes("ann").await;
+    let ann = app.challenged("ann").await;
+    let code = app.mailed_code("ann").await;
+    let macs: Vec<String> = app.app.db.all(sql!("SELECT mac FROM email_codes"), &[]).await.unwrap();
+    assert_eq!(macs.len(), 1);
+    assert!(macs[0].len() == 64 && !macs[0].contains(&code), "{macs:?}");
+    assert_ne!(macs[0], base::random::token_hash(&code), "without the key every code could be tried");
+    assert_eq!(app.answer(&ann, &code).await.status, 200);
+
+    app.clock.advance(MINUTE);
+    let token = app.csrf(&ann).await;
+    let sent = ann.post_json("/api/v1/step-up/email", Some(&token), &json!({})).await;
+    assert_eq!(sent.status, 202, "{sent:?}");
+    let code = app.mailed_code("ann").await;
+    let step_up = async || ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": code })).await;
+    assert_eq!(step_up().await.status, 200);
+    assert_eq!(told(&step_up().await), invalid());
+}
+
+/// SEC-49: five wrong ones void a code at a step-up too, and another one brings no new tries.
+#[tokio::test]
+async fn sec_49_five_wrong_ones_at_a_step_up_void_the_code() {
+    let app = Wishes::unlimited().start().await;
+    app.with_email_codes("ann").await;
+    let ann = app.challenged("ann").await;
+    assert_eq!(app.answer(&ann, &app.mailed_code("ann").await).await.status, 200);
+    let token = app.csrf(&ann).await;
+    let step_up =
+        async |code: String| ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": code })).await;
+    app.clock.advance(MINUTE);
+    let send = async || ann.post_json("/api/v1/step-up/email", Some(&token), &json!({})).await.status;
+    assert_eq!(send().await, 202);
+    let code = app.mailed_code("ann").await;
+    let wrong = if code == "00000000" { "11111111" } else { "00000000" };
+    for _ in 0..5 {
+        assert_eq!(told(&step_up(wrong.to_owned()).await), invalid());
+    }
+    assert_eq!(told(&step_up(code).await), invalid());
+    app.clock.advance(MINUTE);
+    assert_eq!(send().await, 202);
+    assert_eq!(told(&step_up(app.mailed_code("ann").await).await), invalid());
+}

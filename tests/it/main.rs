@@ -12,6 +12,7 @@ mod email_change;
 mod email_codes;
 mod enrolment;
 mod expired;
+mod factor_changes;
 mod factor_reset;
 mod failures;
 mod frame;

@@ -382,3 +382,51 @@ async fn beginnings_are_limited_by_address() {
     app.clock.advance(MINUTE);
     options(&app.anon(), OPTIONS).await;
 }
+
+/// SEC-53: with one session as their holder a step-up and an addition stay apart, and a subdomain is another origin.
+#[tokio::test]
+async fn sec_53_a_ceremony_of_the_same_session_has_one_purpose() {
+    let app = Wishes::unlimited().start().await;
+    let mut device = Authenticator::new(&app.base);
+    let ann = with_key(&app, "ann", &mut device, PasskeyKind::Passkey).await;
+    let token = app.csrf(&ann).await;
+    let send = async |path: &str, body: Value| ann.post_json(path, Some(&token), &body).await;
+
+    let proof = send("/api/v1/step-up/passkey/options", json!({})).await.json();
+    let new = send("/settings/passkeys/options", json!({ "kind": "passkey" })).await.json();
+    let mut second = Authenticator { seed: 2, ..Authenticator::new(&app.base) };
+    let body = json!({ "kind": "passkey", "ceremony": proof["ceremony"], "credential": second.create(&new) });
+    let reply = send("/settings/passkeys", body).await;
+    assert_eq!(told(&reply), (409, "/problems/conflict".to_owned()));
+    let body = json!({ "ceremony": new["ceremony"], "credential": device.get(&proof).unwrap() });
+    assert_eq!(told(&send("/api/v1/step-up/passkey", body).await), invalid());
+
+    let port = app.base.rsplit_once(':').unwrap().1.to_owned();
+    let (keys, origin) = (device.keys.clone(), format!("http://chat.localhost:{port}"));
+    let mut elsewhere = Authenticator { keys, counter: Some(50), ..Authenticator::new(&origin) };
+    let challenged = app.challenged("ann").await;
+    let asked = options(&challenged, SECOND).await;
+    assert_eq!(told(&prove(&challenged, &asked, &elsewhere.get(&asked).unwrap()).await), invalid());
+    let asked = options(&challenged, SECOND).await;
+    assert_eq!(prove(&challenged, &asked, &device.get(&asked).unwrap()).await.status, 200);
+}
+
+/// SEC-55: a key whose counter goes back may be a copy: refused alone and as a second factor.
+#[tokio::test]
+async fn sec_55_a_counter_that_goes_back_is_refused() {
+    let app = Wishes::unlimited().start().await;
+    let mut device = Authenticator::new(&app.base);
+    with_key(&app, "ann", &mut device, PasskeyKind::Passkey).await;
+    let mut copy =
+        Authenticator { keys: device.keys.clone(), counter: Some(1), ..Authenticator::new(&app.base) };
+    device.counter = Some(40);
+    let ann = app.anon();
+    let asked = options(&ann, OPTIONS).await;
+    assert_eq!(enter(&ann, &asked, &device.get(&asked).unwrap()).await.status, 200);
+    let (challenged, stranger) = (app.challenged("ann").await, app.anon());
+    let asked = options(&challenged, SECOND).await;
+    assert_eq!(told(&prove(&challenged, &asked, &copy.get(&asked).unwrap()).await), invalid());
+    let asked = options(&stranger, OPTIONS).await;
+    assert_eq!(told(&enter(&stranger, &asked, &copy.get(&asked).unwrap()).await), refused());
+    assert_eq!((challenged.cookie("anteroom"), stranger.cookie("anteroom")), (None, None));
+}

@@ -461,3 +461,34 @@ async fn sec_35_a_challenge_ends_with_what_it_was_made_from() {
     assert_eq!(told(&app.answer(&late, &codes[2]).await), gone());
     assert_eq!(app.sign_in_with(&late, "ann", "heron-lintel-basalt-42").await.status, 200);
 }
+
+/// SEC-42: only codes newer than the last one used count, though the time of an older one is not over.
+#[tokio::test]
+async fn sec_42_an_older_code_counts_no_more() {
+    let app = Wishes::unlimited().start().await;
+    let (secret, _) = app.with_app("ann").await;
+    let ann = app.challenged("ann").await;
+    assert_eq!(app.answer(&ann, &app.code(&secret, 0)).await.status, 200);
+    let older = app.code(&secret, -1);
+    assert_eq!(told(&app.answer(&app.challenged("ann").await, &older).await), invalid());
+    let token = app.csrf(&ann).await;
+    let step_up = ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": older })).await;
+    assert_eq!(told(&step_up), invalid());
+}
+
+/// SEC-51: wrong backup codes cost the challenge's tries, and the hash of a code is salted.
+#[tokio::test]
+async fn sec_51_a_wrong_backup_code_is_a_try_and_hashes_are_salted() {
+    let app = Wishes::unlimited().start().await;
+    let (_, codes) = app.with_app("ann").await;
+    let ann = app.challenged("ann").await;
+    for _ in 0..5 {
+        assert_eq!(told(&app.answer(&ann, "AAAA-BBBB-CCCC-DDDD").await), invalid());
+    }
+    assert_eq!(told(&app.answer(&ann, &codes[0]).await), gone());
+    let hashes: Vec<String> = app.app.db.all(base::sql!("SELECT hash FROM backup_codes"), &[]).await.unwrap();
+    assert!(hashes.iter().all(|hash| !codes.iter().any(|code| hash.contains(&code.replace('-', "")))));
+    // With another salt the same hashes are of other codes.
+    app.app.db.run(base::sql!("UPDATE backup_code_sets SET salt = 'other'"), &[]).await.unwrap();
+    assert_eq!(told(&app.answer(&app.challenged("ann").await, &codes[0]).await), invalid());
+}
