@@ -151,11 +151,15 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         return Err(error);
     }
     let problem = error.problem();
-    let title = match &error {
-        AppError::RateLimited(seconds) => format!("Too many tries. Wait {}.", wait_words(*seconds)),
-        _ => problem.title.to_owned(),
+    let (title, what) = match &error {
+        // After a hundred failures no waiting helps (SEC-28); how far it is, is not told.
+        AppError::RateLimited(seconds) => (
+            format!("Too many tries. Wait {}.", wait_words(*seconds)),
+            "Then try again. Or set a new password by “Forgot it?”, which also lifts a lock.".to_owned(),
+        ),
+        _ => (problem.title.to_owned(), problem.detail),
     };
-    let response = show(&ctx, problem.status, Some(("bad", title, problem.detail)), &typed, next, carry);
+    let response = show(&ctx, problem.status, Some(("bad", title, what)), &typed, next, carry);
     Ok(with_wait(response, &error))
 }
 

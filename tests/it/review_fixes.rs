@@ -83,6 +83,10 @@ async fn sec_57_a_mailed_code_is_no_step_up_beside_an_app() {
     assert_eq!(send().await.status, 202, "alone it serves");
     let id = app.principal(&ann).await.user_id;
     app.totp(&id).await;
+    // One that is on its way since before counts no more.
+    let code = app.mailed_code("ann").await;
+    let step_up = ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": code })).await;
+    assert_eq!(step_up.status, 401, "{step_up:?}");
     app.clock.advance(2 * MINUTE);
     assert_eq!(send().await.status, 409);
     let page = app.post(&ann, "/settings/2fa", &[("action", "generate")]).await;
@@ -136,4 +140,22 @@ async fn sec_50_the_way_on_from_the_codes_keeps_its_query() {
     assert!(done.body.contains("action=\"/chat\""), "{}", done.body);
     assert_eq!(field(&done.body, "draft").as_deref(), Some(""));
     assert_eq!(field(&done.body, "q").as_deref(), Some("a&b"));
+}
+
+/// SEC-28: no waiting helps after a hundred failures, so whoever has to wait is told the other way too: known and
+/// unknown alike.
+#[tokio::test]
+async fn sec_28_who_has_to_wait_is_told_of_the_other_way() {
+    let app = TestApp::start().await;
+    app.account("ann", "User").await;
+    for who in ["ann", "nobody"] {
+        let client = app.anon();
+        let fields = [("username_or_email", who), ("password", "not it at all")];
+        for _ in 0..5 {
+            assert_eq!(client.submit("/login", "/login", &fields).await.status, 401);
+        }
+        let page = client.submit("/login", "/login", &fields).await;
+        assert_eq!(page.status, 429);
+        assert!(page.body.contains("set a new password by “Forgot it?”"), "{}", page.body);
+    }
 }
