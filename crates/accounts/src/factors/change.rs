@@ -47,6 +47,9 @@ pub enum ChangeRefused {
     Required,
     #[error("There is nothing to turn off.")]
     NotThere,
+    /// The session has ended meanwhile.
+    #[error("The session has ended.")]
+    SessionOver,
     #[error("An Admin has not allowed codes by e-mail here.")]
     EmailCodesNotAllowed,
     #[error("Confirm your e-mail address first.")]
@@ -243,12 +246,12 @@ impl Accounts {
         Ok(true)
     }
 
-    /// A transaction that holds the person's own row.
+    /// A transaction that holds the person's own row, in a session that still stands.
     async fn begin_own_change(&self, principal: &Principal) -> Result<(Tx, User), ChangeRefused> {
         let mut tx = self.db.begin().await?;
         match self.hold_user(&mut tx, &principal.user_id).await? {
-            Some(user) => Ok((tx, user)),
-            None => Err(ChangeRefused::NotThere),
+            Some(user) if self.still_stands(&mut tx, principal).await? => Ok((tx, user)),
+            _ => Err(ChangeRefused::SessionOver),
         }
     }
 

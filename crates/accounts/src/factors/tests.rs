@@ -402,3 +402,28 @@ async fn what_waited_in_vain_is_swept() {
     assert_eq!(left().await, (1, 0));
     assert!(t.standing(&ann.id).await.unwrap().unwrap().totp);
 }
+
+/// SEC-61: what a session asked for that ended while the request waited is not done: neither a factor of its own nor
+/// another address.
+#[tokio::test]
+async fn sec_61_an_ended_session_changes_nothing_more() {
+    let t = testing::accounts("ended-session").await;
+    let ann = t.person("ann").await;
+    let rules = crate::SecondFactorRules { email_codes: true, ..Default::default() };
+    t.save_second_factor("test", &rules).await.unwrap();
+    let session = t.session("ann").await;
+    let principal = t.principal(&session.token).await.unwrap().unwrap();
+    let pending = t.begin_totp(&ann.id, &session.id, "ann").await.unwrap();
+    let code = parts::totp::code(&pending.secret, t.clock.now() / SECOND);
+    // The guard has let the request in; then the person changes the password elsewhere.
+    t.end_all_sessions(&ann.id, None).await.unwrap();
+    let here = client("198.51.100.1");
+    let refused = t.confirm_totp(&principal, &code, &here).await;
+    assert!(matches!(refused, Err(ChangeRefused::SessionOver)), "{refused:?}");
+    let refused = t.set_email_codes(&principal, true, &here).await;
+    assert!(matches!(refused, Err(ChangeRefused::SessionOver)), "{refused:?}");
+    let refused = t.request_email_change(&principal, "mine@example.org", &here).await;
+    assert!(matches!(refused, Err(crate::RecoveryError::SessionOver)), "{refused:?}");
+    assert_eq!(t.standing(&ann.id).await.unwrap().unwrap().methods(), []);
+    assert_eq!(t.pending_email_change(&ann.id).await.unwrap(), None);
+}

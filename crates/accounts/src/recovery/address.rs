@@ -40,6 +40,9 @@ impl Accounts {
         }
         let mut tx = self.db.begin().await?;
         let user = self.hold_lasting(&mut tx, &principal.user_id).await?.ok_or(RecoveryError::SessionOver)?;
+        if !self.still_stands(&mut tx, principal).await? {
+            return Err(RecoveryError::SessionOver);
+        }
         if user.email == email.as_str() {
             return Err(RecoveryError::field("email", "This is the address that your account has already."));
         }
