@@ -232,6 +232,32 @@ async fn sec_57_without_password_and_factor_a_mailed_code_serves() {
     assert_eq!(again.status, 403);
 }
 
+/// SEC-49: after five wrong mailed codes a session waits and is told so; then there are new tries.
+#[tokio::test]
+async fn sec_49_a_session_runs_out_of_tries_at_mailed_codes() {
+    let app = Wishes::default().set("ANTEROOM_LIMITS__EMAIL_CODE_HOUR", "100").start().await;
+    let ann = app.user("ann").await;
+    let alone = base::sql!("UPDATE users SET password = NULL, email_verified_at = 1 WHERE username = 'ann'");
+    app.app.db.run(alone, &[]).await.unwrap();
+    let token = app.csrf(&ann).await;
+    let send = async || ann.post_json("/api/v1/step-up/email", Some(&token), &json!({})).await;
+    assert_eq!(send().await.status, 202);
+    for n in 0..5 {
+        let reply = ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": "00000000" })).await;
+        assert_eq!(reply.status, 401, "{n}");
+    }
+    app.clock.advance(MINUTE);
+    let refused = send().await;
+    // The code is good for five minutes from the start, and its tries are kept ten minutes longer.
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, Some("840")));
+    app.clock.advance(14 * MINUTE);
+    assert_eq!(send().await.status, 202);
+    let mails = app.mails_to("email_code", "ann@example.org").await;
+    let code = mails.last().unwrap().text().split_whitespace().find(|word| is_code(word)).unwrap().to_owned();
+    let right = ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": code })).await;
+    assert_eq!(right.status, 200, "{right:?}");
+}
+
 fn is_code(word: &str) -> bool {
     word.len() == 8 && word.bytes().all(|b| b.is_ascii_digit())
 }

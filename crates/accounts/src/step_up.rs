@@ -129,6 +129,10 @@ impl Accounts {
                 "Your e-mail address is not confirmed. Sign out and in again instead.",
             ));
         }
+        if let Some(until) = self.codes_used_up(&mut tx, &principal.session.id).await? {
+            let retry_after_secs = crate::throttle::seconds_until(until, self.clock.now());
+            return Err(FactorRefused::Locked { retry_after_secs });
+        }
         let sent = self.mail_code(&mut tx, &user, holder(principal), client).await?;
         tx.commit().await?;
         self.mail_waits();
