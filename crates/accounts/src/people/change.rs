@@ -315,10 +315,10 @@ impl Change<'_> {
     }
 }
 
-/// What the actor holds. Afresh: they may have been demoted since the request began.
+/// What the actor holds. Afresh: they may have been demoted or signed out since the request began.
 pub(super) async fn own(tx: &mut Tx, actor: Actor<'_>) -> Result<Permissions, DbError> {
     match actor {
-        Actor::Person(actor) => held_while_active(tx, &actor.user_id).await,
+        Actor::Person(actor) => held_while_active(tx, actor).await,
         Actor::Operator => Ok(Permissions::all()),
     }
 }
@@ -338,17 +338,19 @@ async fn held(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
     Ok(Permissions::from_list(list.as_deref()))
 }
 
-/// What a person's roles grant; nothing while the account is shut.
-async fn held_while_active(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
+/// What a person's roles grant; nothing while the account is shut, nor once the session has ended
+/// that the request came with.
+async fn held_while_active(tx: &mut Tx, actor: &Principal) -> Result<Permissions, DbError> {
     let list: Option<String> = tx
         .one(
             sql!(
                 "SELECT COALESCE(string_agg(rp.permission, ','), '')
                  FROM users u JOIN user_roles ur ON ur.user_id = u.id
                    JOIN role_permissions rp ON rp.role_id = ur.role_id
-                 WHERE u.id = $1 AND u.deactivated_at IS NULL"
+                 WHERE u.id = $1 AND u.deactivated_at IS NULL
+                   AND EXISTS (SELECT 1 FROM sessions s WHERE s.id = $2 AND s.user_id = u.id)"
             ),
-            args![user_id],
+            args![&actor.user_id, &actor.session.id],
         )
         .await?;
     Ok(Permissions::from_list(list.as_deref()))
