@@ -274,3 +274,37 @@ async fn sec_35_a_passkey_is_set_up_in_the_middle_of_a_sign_in() {
     let token = app.csrf(&ann).await;
     assert_eq!(ann.post_json(PATH, Some(&token), &body).await.status, 401, "the challenge is used up");
 }
+
+/// SEC-35: where the account has a factor again meanwhile, the challenge to enrol sets up no other one.
+#[tokio::test]
+async fn sec_35_an_enrolment_ends_when_there_is_a_factor_again() {
+    let app = Wishes::unlimited().start().await;
+    app.with_email_codes("ann").await;
+    of_everyone(&app, 0).await;
+    let ann = enrolling(&app, "ann").await;
+    let secret = generate(&ann).await;
+    let rules = SecondFactorRules {
+        email_codes: true,
+        required_of_everyone: true,
+        grace_days: 0,
+        ..Default::default()
+    };
+    app.app.accounts.save_second_factor("test", &rules).await.unwrap();
+    let reply = confirm(&ann, &app.code(&secret, 0)).await;
+    assert_eq!(told(&reply), (401, "/problems/unauthenticated".to_owned()));
+    assert_eq!(app.sign_in(&app.anon(), "ann").await.json()["methods"], json!(["email"]));
+}
+
+/// SEC-3, SEC-61: a session that ended because a factor was missing does not come back once there is one.
+#[tokio::test]
+async fn sec_61_an_enrolment_brings_no_old_session_back() {
+    let app = Wishes::unlimited().start().await;
+    let old = app.user("ann").await;
+    of_everyone(&app, 0).await;
+    let ann = enrolling(&app, "ann").await;
+    let secret = generate(&ann).await;
+    assert_eq!(confirm(&ann, &app.code(&secret, 0)).await.status, 200);
+    for (client, status) in [(&ann, 200), (&old, 401)] {
+        assert_eq!(client.get_json("/api/v1/me").await.status, status);
+    }
+}

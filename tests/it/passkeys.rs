@@ -430,3 +430,28 @@ async fn sec_55_a_counter_that_goes_back_is_refused() {
     assert_eq!(told(&enter(&stranger, &asked, &copy.get(&asked).unwrap()).await), refused());
     assert_eq!((challenged.cookie("anteroom"), stranger.cookie("anteroom")), (None, None));
 }
+
+/// SEC-76: nor does a passkey lead to another site, or a sign-in form that comes in while somebody is signed in.
+#[tokio::test]
+async fn sec_76_a_passkey_leads_to_our_own_pages_only() {
+    let app = Wishes::unlimited().start().await;
+    let mut device = Authenticator::new(&app.base);
+    with_key(&app, "ann", &mut device, PasskeyKind::Passkey).await;
+    for next in ["//evil.example", "/\\evil.example", "https://evil.example/"] {
+        let page = app.anon().with_header("origin", &app.base);
+        let form = page.get("/login").await.csrf().unwrap();
+        let asked = options(&page, OPTIONS).await;
+        let text = device.get(&asked).unwrap().to_string();
+        let fields = [
+            ("csrf_token", &*form),
+            ("ceremony", asked["ceremony"].as_str().unwrap()),
+            ("credential", &text),
+            ("next", next),
+        ];
+        let reply = page.post("/login/passkey", &fields).await;
+        assert_eq!((reply.status.as_u16(), reply.location()), (303, Some("/chat")), "{next}");
+        let fields = [("username_or_email", "ann"), ("password", "x"), ("next", next)];
+        let late = page.post("/login", &fields).await;
+        assert_eq!((late.status.as_u16(), late.location()), (303, Some("/chat")), "{next}");
+    }
+}
