@@ -285,7 +285,8 @@ fn address(site: &str, user: &User, notice: &Notice) -> Words {
                     .button("Take this change back", format!("/revert-email/{token}"))
                     .after(
                         "The link works for 7 days. It gives the account this address again, signs every device out, \
-                         and sends a link to set a new password. If you changed the address, leave it alone.",
+                         takes away second factors and passkeys that were set up since, and sends a link to set a new \
+                         password. If you changed the address, leave it alone.",
                     )
                     .otherwise("It was not you? Then somebody else may be in your account. Do this now:", Advice::TakeBack),
                 None => words.otherwise(
@@ -297,7 +298,7 @@ fn address(site: &str, user: &User, notice: &Notice) -> Words {
         }
         _ => Words::new(
             format!("Your e-mail address at {site} is back"),
-            &format!("The change of your address at {site} was taken back: mails come here again, and every device was signed out."),
+            &format!("The change of your address at {site} was taken back: mails come here again, every device was signed out, and second factors and passkeys that were set up since are gone."),
         )
         .and("A second mail brings a link to set a new password. Use it: whoever changed the address may know the old one. Then look at your second factors, too.")
         .button("Look at your second factors", "/settings/2fa"),

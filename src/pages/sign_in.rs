@@ -125,10 +125,10 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         return Ok(show(&ctx, StatusCode::UNPROCESSABLE_ENTITY, notice, &typed, next, carry));
     }
     let onward = Onward { next: next.clone(), carry: carry.clone() };
-    let earlier = ctx.challenge_cookie.clone().filter(|_| code.is_some());
     let done = match ctx.app.accounts.sign_in(&typed, &password, &ctx.client).await {
         Ok(factor) => {
-            let factor = factor.onward(onward.clone()).resuming(earlier);
+            let earlier = ctx.challenge_cookie.clone();
+            let factor = factor.onward(onward.clone()).resuming(earlier, code.is_some());
             ctx.app.accounts.complete_login(factor, &ctx.client).await
         }
         Err(refused) => Err(refused),

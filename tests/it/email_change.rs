@@ -251,3 +251,30 @@ async fn sec_63_the_database_holds_no_link() {
         assert!(!hashes.iter().any(|hash| hash.contains(token)));
     }
 }
+
+/// SEC-59: what was set up since the change goes with it, so that whoever made it keeps no way in.
+#[tokio::test]
+async fn sec_59_taking_a_change_back_takes_newer_factors_away() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let verified = base::sql!("UPDATE users SET email_verified_at = 1");
+    app.app.db.run(verified, &[]).await.unwrap();
+    let id = ann.get_json("/api/v1/me").await.json()["id"].as_str().unwrap().to_owned();
+    let older = base::sql!(
+        "INSERT INTO passkeys (id, user_id, credential_id, credential, user_verified, name, created_at)
+         VALUES ($1, $2, $1, '{}', TRUE, 'mine', $3)"
+    );
+    app.app.db.run(older, base::args!["older", &id, app.clock.now()]).await.unwrap();
+    app.clock.advance(base::MINUTE);
+    assert_eq!(app.post(&ann, "/settings/email", &[("email", "thief@example.net")]).await.status, 303);
+    let confirm = link(&app, "confirm_new_email", "thief@example.net", "/confirm-email/").await;
+    assert_eq!(app.anon().submit(&confirm, &confirm, &[]).await.status, 303);
+    app.clock.advance(base::MINUTE);
+    app.app.db.run(older, base::args!["newer", &id, app.clock.now()]).await.unwrap();
+    app.totp(&id).await;
+    let revert = link(&app, "email_changed", "ann@example.org", "/revert-email/").await;
+    assert_eq!(app.anon().submit(&revert, &revert, &[]).await.status, 303);
+    let left: Vec<String> = app.app.db.all(base::sql!("SELECT id FROM passkeys"), &[]).await.unwrap();
+    assert_eq!(left, ["older"]);
+    assert!(!app.app.accounts.standing(&id).await.unwrap().unwrap().totp);
+}

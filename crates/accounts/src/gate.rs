@@ -55,8 +55,8 @@ pub struct FirstFactor {
     /// It proves possession and knowledge (or the finger) at once: a passkey that verified its user.
     is_both: bool,
     onward: Onward,
-    /// The challenge of an earlier try, to be answered now.
-    resumed: Option<ChallengeToken>,
+    /// The challenge of an earlier try, and whether it is to be answered at once.
+    resumed: Option<(ChallengeToken, bool)>,
 }
 
 /// What a right password still has to settle in the database.
@@ -106,9 +106,9 @@ impl FirstFactor {
     }
 
     /// Comes back to the challenge of an earlier try, if it is good and of the same account, instead of
-    /// making another one: a code that was mailed belongs to it (SEC-48).
-    pub fn resuming(self, challenge: Option<ChallengeToken>) -> Self {
-        Self { resumed: challenge, ..self }
+    /// making another one: where a code for it is at hand, or was mailed and is on its way (SEC-48).
+    pub fn resuming(self, challenge: Option<ChallengeToken>, at_hand: bool) -> Self {
+        Self { resumed: challenge.map(|token| (token, at_hand)), ..self }
     }
 
     /// What is left to settle, where only the factor counts and nobody signs in (step-up).
@@ -253,14 +253,28 @@ impl Accounts {
         first: &FirstFactor,
         methods: &[SecondFactor],
     ) -> Result<Option<NewChallenge>, DbError> {
-        let Some(token) = first.resumed.clone().filter(|_| !methods.is_empty()) else { return Ok(None) };
+        let Some((token, at_hand)) = first.resumed.clone() else { return Ok(None) };
+        if methods.is_empty() || !(at_hand || methods.first() == Some(&SecondFactor::Email)) {
+            return Ok(None);
+        }
         let expires_at: Option<Micros> = tx
             .one(
                 sql!(
-                    "SELECT expires_at FROM challenges WHERE token_hash = $1 AND user_id = $2 AND NOT enrol
-                       AND consumed_at IS NULL AND expires_at > $3 AND attempts < $4"
+                    "UPDATE challenges SET next_path = COALESCE($6, next_path), carry = COALESCE($7, carry)
+                     WHERE token_hash = $1 AND user_id = $2 AND NOT enrol AND consumed_at IS NULL AND expires_at > $3
+                       AND attempts < $4
+                       AND ($5 OR EXISTS (SELECT 1 FROM email_codes e WHERE e.holder = challenges.id AND e.expires_at > $3))
+                     RETURNING expires_at"
                 ),
-                args![&token.hash(), &first.user_id, self.clock.now(), CHALLENGE_ATTEMPTS],
+                args![
+                    &token.hash(),
+                    &first.user_id,
+                    self.clock.now(),
+                    CHALLENGE_ATTEMPTS,
+                    at_hand,
+                    &first.onward.next,
+                    &first.onward.carry
+                ],
             )
             .await?;
         let methods = methods.to_vec();
@@ -269,7 +283,7 @@ impl Accounts {
             methods,
             expires_at,
             enrol: false,
-            code_sent: false,
+            code_sent: !at_hand,
         }))
     }
 

@@ -2,16 +2,18 @@
 //! challenges, sessions and factors (SEC-36, SEC-51).
 
 use base::db::DbError;
-use base::{MINUTE, Micros, Tx, args, sql};
+use base::{HOUR, MINUTE, Micros, Tx, args, sql};
 
 use crate::Accounts;
 use crate::passkeys::PasskeyError;
 use crate::sign_in::Refused;
 use crate::throttle::{Limit, Limited, ThrottleError, seconds_until};
 
-/// Each tenth consecutive wrong factor locks.
+/// Each tenth consecutive wrong factor locks: for 15 minutes, then 30, then an hour each time, so that
+/// whoever knows the first factor gets no further by patience.
 const FAILURES_PER_LOCK: i64 = 10;
 const LOCK: Micros = 15 * MINUTE;
+const LONGEST_LOCK: Micros = HOUR;
 
 /// What is left after a wrong factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +128,8 @@ impl Accounts {
         if attempt.failures % FAILURES_PER_LOCK != 0 {
             return Ok(None);
         }
-        let until = self.clock.now() + LOCK;
+        let doublings = (attempt.failures / FAILURES_PER_LOCK - 1).clamp(0, 8);
+        let until = self.clock.now() + (LOCK << doublings).min(LONGEST_LOCK);
         tx.run(sql!("UPDATE users SET factor_locked_until = $2 WHERE id = $1"), args![user_id, until])
             .await?;
         Ok(Some(until))

@@ -68,7 +68,11 @@ impl Accounts {
 
     /// Until when no code of this session's is taken any more, because five were wrong (SEC-49). A
     /// challenge ends then; a session waits, and after it the tries begin anew.
-    pub(crate) async fn codes_used_up(&self, tx: &mut Tx, session_id: &str) -> Result<Option<Micros>, DbError> {
+    pub(crate) async fn codes_used_up(
+        &self,
+        tx: &mut Tx,
+        session_id: &str,
+    ) -> Result<Option<Micros>, DbError> {
         let now = self.clock.now();
         tx.run(
             sql!("DELETE FROM email_codes WHERE holder = $1 AND attempts >= $2 AND expires_at <= $3"),
