@@ -265,11 +265,11 @@ async fn sec_59_taking_a_change_back_takes_newer_factors_away() {
          VALUES ($1, $2, $1, '{}', TRUE, 'mine', $3)"
     );
     app.app.db.run(older, base::args!["older", &id, app.clock.now()]).await.unwrap();
-    app.clock.advance(base::MINUTE);
+    app.clock.advance(MINUTE);
     assert_eq!(app.post(&ann, "/settings/email", &[("email", "thief@example.net")]).await.status, 303);
     let confirm = link(&app, "confirm_new_email", "thief@example.net", "/confirm-email/").await;
     assert_eq!(app.anon().submit(&confirm, &confirm, &[]).await.status, 303);
-    app.clock.advance(base::MINUTE);
+    app.clock.advance(MINUTE);
     app.app.db.run(older, base::args!["newer", &id, app.clock.now()]).await.unwrap();
     app.totp(&id).await;
     let revert = link(&app, "email_changed", "ann@example.org", "/revert-email/").await;

@@ -15,6 +15,12 @@ const FAILURES_PER_LOCK: i64 = 10;
 const LOCK: Micros = 15 * MINUTE;
 const LONGEST_LOCK: Micros = HOUR;
 
+/// How long the wrong factor locks that makes it `failures` in a row.
+fn lock_after(failures: i64) -> Micros {
+    let doublings = (failures / FAILURES_PER_LOCK - 1).clamp(0, 8);
+    (LOCK << doublings).min(LONGEST_LOCK)
+}
+
 /// What is left after a wrong factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Left {
@@ -128,8 +134,7 @@ impl Accounts {
         if attempt.failures % FAILURES_PER_LOCK != 0 {
             return Ok(None);
         }
-        let doublings = (attempt.failures / FAILURES_PER_LOCK - 1).clamp(0, 8);
-        let until = self.clock.now() + (LOCK << doublings).min(LONGEST_LOCK);
+        let until = self.clock.now() + lock_after(attempt.failures);
         tx.run(sql!("UPDATE users SET factor_locked_until = $2 WHERE id = $1"), args![user_id, until])
             .await?;
         Ok(Some(until))
@@ -144,5 +149,17 @@ pub(crate) fn passkey_failure(error: PasskeyError) -> Result<(), FactorRefused> 
             "Passkeys do not work at this address: the site's public URL is an IP address.",
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-36
+    #[test]
+    fn sec_36_locks_grow_up_to_an_hour() {
+        let minutes = [10, 20, 30, 40, 1_000].map(|failures| lock_after(failures) / MINUTE);
+        assert_eq!(minutes, [15, 30, 60, 60, 60]);
     }
 }
