@@ -240,7 +240,9 @@ pub async fn answered(driver: &Driver) -> Result {
 /// Where the page does not show them.
 pub async fn finish_codes(driver: &Driver) -> Result {
     driver.click_css("main form input[type=checkbox]").await?;
-    driver.click("Finish").await
+    driver.click("Finish").await?;
+    // The page after it may stand at the same address.
+    driver.wait_no_text("I have put these codes in a safe place").await
 }
 
 async fn fill_account(driver: &Driver, username: &str, first: &str, last: &str) -> Result {
