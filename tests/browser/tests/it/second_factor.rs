@@ -148,7 +148,7 @@ async fn a_code_by_mail_signs_in() -> Result {
     let ben = house.member("ben").await?;
     ben.goto(house.at("/settings/2fa")).await?;
     ben.click("Turn on codes by e-mail").await?;
-    ben.wait_url("/settings/2fa").await?;
+    ben.wait_text("Codes by e-mail are on.").await?;
     let to = "ben@example.org";
     second_step(&house, &ben).await?;
     // Nothing else could be meant, so it is on its way.
