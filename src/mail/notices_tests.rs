@@ -41,6 +41,9 @@ fn every_kind() -> Vec<Notice> {
         Notice::EmailChanged { new_email: "new@example.net".into(), revert_token: Some(token()) },
         Notice::EmailChanged { new_email: "new@example.net".into(), revert_token: None },
         Notice::EmailReverted,
+        Notice::IdentityLinked { provider: "GitHub".into(), shown_as: "octo.ann".into() },
+        Notice::IdentityUnlinked { provider: "GitHub".into(), shown_as: "octo.ann".into() },
+        Notice::LinkIdentity { token: token(), provider: "GitHub".into(), shown_as: "octo.ann".into() },
     ]
 }
 

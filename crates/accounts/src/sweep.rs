@@ -7,9 +7,9 @@ use crate::Accounts;
 
 /// Rows of one kind that one call removes at most.
 const BATCH: i64 = 500;
-/// How long a sent or given-up mail stays for the Admin.
 /// An ended session says for a while whose prompt was under way (see `session_owner`).
 const KEEP_SESSION_DAYS: i64 = 7;
+/// How long a sent or given-up mail stays for the Admin.
 const KEEP_MAIL_DAYS: i64 = 30;
 /// How long a used or expired token stays, so that its link can say so.
 const KEEP_TOKEN_DAYS: i64 = 7;
@@ -23,8 +23,8 @@ pub struct Swept {
 }
 
 impl Accounts {
-    /// Removes expired sessions, challenges, ceremonies, tokens, counters and unconfirmed sign-ups, and old
-    /// mail: at most 500 of each. The clean-up job calls it again while there is more.
+    /// Removes expired sessions, challenges, ceremonies, trips to providers, pending links, tokens,
+    /// counters and unconfirmed sign-ups, and old mail: at most 500 of each. The clean-up job calls it again while there is more.
     pub async fn sweep(&self) -> Result<Swept, DbError> {
         let now = self.clock.now();
         let batches = [
@@ -40,6 +40,20 @@ impl Accounts {
                 sql!(
                     "DELETE FROM passkey_ceremonies WHERE id IN
                        (SELECT id FROM passkey_ceremonies WHERE expires_at <= $1 LIMIT $2)"
+                ),
+                now,
+            ),
+            (
+                sql!(
+                    "DELETE FROM oauth_states WHERE state_hash IN
+                       (SELECT state_hash FROM oauth_states WHERE expires_at <= $1 LIMIT $2)"
+                ),
+                now,
+            ),
+            (
+                sql!(
+                    "DELETE FROM pending_links WHERE token_hash IN
+                       (SELECT token_hash FROM pending_links WHERE expires_at <= $1 LIMIT $2) AND expires_at <= $1"
                 ),
                 now,
             ),

@@ -60,6 +60,8 @@ CREATE TABLE pending_links (
   subject TEXT NOT NULL,
   provider TEXT NOT NULL,
   shown_as TEXT NOT NULL,
+  -- SHA-256 of the mailed token that proves the account instead of a sign-in.
+  mail_hash TEXT,
   next_path TEXT,
   carry TEXT,
   created_at BIGINT NOT NULL,
@@ -70,3 +72,5 @@ CREATE INDEX pending_links_user ON pending_links (user_id);
 
 -- What a challenge does once it is passed: link this identity.
 ALTER TABLE challenges ADD COLUMN link_hash TEXT;
+-- The provider stood for the second factor (SEC-73): a required one is not asked for in this session.
+ALTER TABLE sessions ADD COLUMN stands BOOLEAN NOT NULL DEFAULT FALSE;
