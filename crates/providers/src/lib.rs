@@ -5,20 +5,37 @@
 //! that means for an account is for `accounts`. All calls go through the product's one outgoing
 //! client: no redirects, five seconds, one MiB (SEC-75, SEC-98).
 
+mod calls;
+mod connector;
+mod discovery;
+mod exchange;
+mod github;
+mod id_token;
+mod profile;
 mod settings;
 
+pub use calls::{BODY_CAP, TIMEOUT};
+pub use connector::Connector;
 pub use settings::{Preset, Settings, SettingsError};
+
+use std::fmt;
 
 use serde_json::Value;
 use url::Url;
 
 /// What is kept between the two halves of a trip (SEC-68): all of 256 bit, made by the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TripSecrets {
     /// In the ID token (OpenID Connect Core, 3.1.2.1).
     pub nonce: String,
-    /// PKCE (RFC 7636), S256.
+    /// PKCE (RFC 7636), S256: 43 to 128 characters of its alphabet.
     pub verifier: String,
+}
+
+impl fmt::Debug for TripSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TripSecrets").finish_non_exhaustive()
+    }
 }
 
 /// What a trip is for, as far as the provider is told.
@@ -30,13 +47,20 @@ pub struct TripOptions {
 }
 
 /// What a browser brings back, as its address says it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Callback {
     pub code: Option<String>,
     /// RFC 9207.
     pub iss: Option<String>,
     /// RFC 6749, 4.1.2.1: `access_denied` and the like.
     pub error: Option<String>,
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The code is a secret until it is used.
+        f.debug_struct("Callback").field("iss", &self.iss).field("error", &self.error).finish_non_exhaustive()
+    }
 }
 
 /// A person as a provider vouches for them. Everything in it was verified.
@@ -60,7 +84,7 @@ pub struct Profile {
     pub claims: Value,
 }
 
-/// Where a browser goes, and where it may be sent to sign out there.
+/// Where a browser goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trip {
     pub url: Url,
@@ -85,4 +109,18 @@ pub enum ProviderError {
     /// The clocks are too far apart.
     #[error("the clock here and that of {name} are apart: {cause}")]
     Clock { name: String, cause: String },
+}
+
+impl ProviderError {
+    /// The kind as one word: `down`, `denied`, `client`, `not_verified` or `clock`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Down { .. } => "down",
+            Self::Denied { .. } => "denied",
+            Self::Client { .. } => "client",
+            Self::NotVerified { .. } => "not_verified",
+            Self::Clock { .. } => "clock",
+        }
+    }
 }
