@@ -57,9 +57,8 @@ pub struct SessionInfo {
 impl FactorState {
     /// By when a factor must be set up; `None` where none is needed or one is there.
     pub(crate) fn enrol_by(&self, rules: &SecondFactorRules, is_privileged: bool) -> Option<Micros> {
-        let enrolled = self.stands
-            || self.strong
-            || (self.email_codes && rules.email_codes && !is_privileged);
+        let enrolled =
+            self.stands || self.strong || (self.email_codes && rules.email_codes && !is_privileged);
         if enrolled { None } else { due_at(rules, self.role_due_at, self.created_at) }
     }
 }

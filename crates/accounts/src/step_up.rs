@@ -136,7 +136,8 @@ impl Accounts {
         trip: &FinishedTrip,
         vouched: &Vouched,
     ) -> Result<SessionToken, FactorRefused> {
-        if trip.purpose != TripPurpose::StepUp || !trip.is_of(principal) || trip.provider != vouched.provider {
+        if trip.purpose != TripPurpose::StepUp || !trip.is_of(principal) || trip.provider != vouched.provider
+        {
             return Err(FactorRefused::Gone);
         }
         let mut tx = self.db.begin().await?;

@@ -93,8 +93,10 @@ impl Accounts {
         if count.unwrap_or(0) > MAX_IDENTITIES {
             return Err(LinkError::TooMany);
         }
-        let notice =
-            Notice::IdentityLinked { provider: self.provider_label(&vouched.provider), shown_as: shown_as.clone() };
+        let notice = Notice::IdentityLinked {
+            provider: self.provider_label(&vouched.provider),
+            shown_as: shown_as.clone(),
+        };
         self.finish_change(tx, &user, principal, &notice, client).await
     }
 

@@ -43,7 +43,10 @@ pub struct MailedLink {
 /// What became of an identity that was to be linked by a sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEnd {
-    Linked { provider: String, shown_as: String },
+    Linked {
+        provider: String,
+        shown_as: String,
+    },
     /// The sign-in was to another account than the one that it waits for.
     OtherAccount,
     /// It was used, or waited for too long.
@@ -59,10 +62,14 @@ impl LinkEnd {
             Self::Linked { provider, shown_as } => {
                 format!("{provider} ({shown_as}) is linked: you can sign in with it from now on.")
             }
-            Self::OtherAccount => "Nothing was linked, for that was another account than the one with the address. \
+            Self::OtherAccount => {
+                "Nothing was linked, for that was another account than the one with the address. \
                                    Link it in the settings instead."
-                .to_owned(),
-            Self::Expired => "Nothing was linked, for it took too long. Link it in the settings instead.".to_owned(),
+                    .to_owned()
+            }
+            Self::Expired => {
+                "Nothing was linked, for it took too long. Link it in the settings instead.".to_owned()
+            }
             Self::Taken => "Nothing was linked: it signs in to another account here.".to_owned(),
         }
     }
@@ -217,11 +224,17 @@ impl Accounts {
     /// Uses a mailed link up, in the browser whose cookie holds the pending link: the account is
     /// proved by its address and the provider, and the gate asks for the second factor (SEC-65). `None`
     /// for a link that does not work (any more), or not here.
-    pub async fn confirm_link(&self, mailed: &str, token: &LinkToken) -> Result<Option<FirstFactor>, DbError> {
+    pub async fn confirm_link(
+        &self,
+        mailed: &str,
+        token: &LinkToken,
+    ) -> Result<Option<FirstFactor>, DbError> {
         let Some(waiting) = self.waiting(token).await? else { return Ok(None) };
         let mut tx = self.db.begin().await?;
         let user = self.hold_user(&mut tx, &waiting.user_id).await?;
-        let Some(user) = user.filter(|user| user.is_verified() && !user.is_pending()) else { return Ok(None) };
+        let Some(user) = user.filter(|user| user.is_verified() && !user.is_pending()) else {
+            return Ok(None);
+        };
         let rows = tx
             .run(
                 sql!(
@@ -276,15 +289,15 @@ impl Accounts {
             return Ok(if other.is_some() { LinkEnd::OtherAccount } else { LinkEnd::Expired });
         };
         let Waiting { issuer, subject, provider, shown_as, .. } = waiting;
-        let named =
-            Named { issuer: &issuer, subject: &subject, provider: &provider, shown_as: &shown_as };
+        let named = Named { issuer: &issuer, subject: &subject, provider: &provider, shown_as: &shown_as };
         let label = self.provider_label(&provider);
         let linked = LinkEnd::Linked { provider: label.clone(), shown_as: shown_as.clone() };
         match self.insert_identity(tx, &user.id, &named).await? {
             Inserted::Taken => Ok(LinkEnd::Taken),
             Inserted::Theirs => Ok(linked),
             Inserted::New => {
-                self.notify(tx, user, &Notice::IdentityLinked { provider: label, shown_as }, Some(client)).await?;
+                self.notify(tx, user, &Notice::IdentityLinked { provider: label, shown_as }, Some(client))
+                    .await?;
                 Ok(linked)
             }
         }

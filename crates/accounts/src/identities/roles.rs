@@ -55,7 +55,10 @@ impl Accounts {
                 changed = true;
             } else if has && !shall {
                 if role_id == ROLE_ADMIN && is_last_admin(tx, user_id).await? {
-                    tracing::warn!(user.id = user_id, "a provider takes the role from the last Admin; it stays");
+                    tracing::warn!(
+                        user.id = user_id,
+                        "a provider takes the role from the last Admin; it stays"
+                    );
                     continue;
                 }
                 tx.run(

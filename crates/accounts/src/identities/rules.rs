@@ -14,7 +14,10 @@ pub enum Stands {
     Always,
     /// Where the sign-in there was of one of these classes, or by one of these methods (OpenID Connect
     /// Core, 2; RFC 8176).
-    If { acr: Vec<String>, amr: Vec<String> },
+    If {
+        acr: Vec<String>,
+        amr: Vec<String>,
+    },
 }
 
 /// One provider's rules.

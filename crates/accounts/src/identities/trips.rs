@@ -191,7 +191,8 @@ impl Accounts {
             .ring
             .open(&context(&state_hash), &stored.secrets)
             .map_err(|error| corrupt("secrets", error.to_string()))?;
-        let secrets = serde_json::from_slice(&plain).map_err(|error| corrupt("secrets", error.to_string()))?;
+        let secrets =
+            serde_json::from_slice(&plain).map_err(|error| corrupt("secrets", error.to_string()))?;
         Ok(Some(FinishedTrip {
             provider: provider.to_owned(),
             purpose,
