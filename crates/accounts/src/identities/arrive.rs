@@ -16,7 +16,6 @@ const TRIES: usize = 3;
 
 /// What became of an arrival. The caller commits, then calls [`Accounts::after_arrival`].
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a sign-in, taken apart at once")]
 pub enum Arrived {
     /// Somebody with an account; on to [`Accounts::complete_login`].
     Known { first_factor: FirstFactor, way: Way },
