@@ -71,7 +71,9 @@ impl Calls<'_> {
             return Ok(Err(answer.status().as_u16()));
         }
         let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
-        serde_json::from_slice(answer.body()).map(Ok).map_err(|_| self.down(&format!("{place} sends no JSON")))
+        serde_json::from_slice(answer.body())
+            .map(Ok)
+            .map_err(|_| self.down(&format!("{place} sends no JSON")))
     }
 
     /// The host that the operator wrote may be private; any other that a provider names must be public, and be

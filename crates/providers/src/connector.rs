@@ -115,16 +115,9 @@ impl Connector {
         )?;
         let code = code(&calls, callback)?;
         let tokens = redeem(&calls, &found.token, found.client_auth, redirect_uri, code, secrets).await?;
-        let mut verified = id_token::verify(
-            &calls,
-            &self.cache,
-            &found,
-            &tokens,
-            &secrets.nonce,
-            options,
-            self.clock.now(),
-        )
-        .await?;
+        let mut verified =
+            id_token::verify(&calls, &self.cache, &found, &tokens, &secrets.nonce, options, self.clock.now())
+                .await?;
         self.add_user_info(&calls, &found, &tokens.access_token, &mut verified).await?;
         Ok(profile::of_claims(verified.issuer, verified.subject, verified.claims))
     }

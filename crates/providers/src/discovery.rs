@@ -214,8 +214,9 @@ fn read(calls: &Calls<'_>, document: Value) -> Result<Found, ProviderError> {
     let metadata: Metadata = serde_json::from_value(document)
         .map_err(|error| calls.down(&format!("its metadata cannot be read: {error}")))?;
     let told = metadata.issuer().as_str();
-    let issuer = issuer(calls.settings, told)
-        .ok_or_else(|| calls.not_verified(&format!("it says that it is {told}, and is configured otherwise")))?;
+    let issuer = issuer(calls.settings, told).ok_or_else(|| {
+        calls.not_verified(&format!("it says that it is {told}, and is configured otherwise"))
+    })?;
     let token = metadata.token_endpoint().ok_or_else(|| calls.down("it has no token endpoint"))?;
     let methods = metadata.token_endpoint_auth_methods_supported();
     let logout = metadata.additional_metadata();

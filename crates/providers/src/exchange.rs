@@ -48,7 +48,8 @@ pub(crate) async fn redeem(
         .append_pair("redirect_uri", redirect_uri)
         .append_pair("code_verifier", &secrets.verifier);
     if auth == ClientAuth::Post {
-        form.append_pair("client_id", &settings.client_id).append_pair("client_secret", &settings.client_secret);
+        form.append_pair("client_id", &settings.client_id)
+            .append_pair("client_secret", &settings.client_secret);
     }
     let mut request = Request::post(endpoint.as_str())
         .header(ACCEPT, "application/json")
@@ -81,7 +82,8 @@ fn refused(calls: &Calls<'_>, refusal: &Refusal, code: &str, secrets: &TripSecre
     let text = format!("{}: {}", refusal.error, refusal.error_description);
     let cause = calls.scrub(text.trim_end_matches([':', ' ']), code, secrets);
     let description = refusal.error_description.to_ascii_lowercase();
-    let names_redirect = ["redirect_uri", "redirect uri", "redirect url"].iter().any(|w| description.contains(w));
+    let names_redirect =
+        ["redirect_uri", "redirect uri", "redirect url"].iter().any(|w| description.contains(w));
     match refusal.error.as_str() {
         "server_error" | "temporarily_unavailable" | "slow_down" => calls.down(&cause),
         "access_denied" => calls.denied(&cause),

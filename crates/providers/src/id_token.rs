@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKey, CoreJwsSigningAlgorithm as Alg};
 use openidconnect::{
-    AccessToken, AccessTokenHash, ClaimsVerificationError, ClientId, IssuerUrl, JsonWebKey as _, JsonWebKeyAlgorithm,
-    JsonWebKeySet, JsonWebKeyUse as _, JwsSigningAlgorithm as _, Nonce,
+    AccessToken, AccessTokenHash, ClaimsVerificationError, ClientId, IssuerUrl, JsonWebKey as _,
+    JsonWebKeyAlgorithm, JsonWebKeySet, JsonWebKeyUse as _, JwsSigningAlgorithm as _, Nonce,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -180,12 +180,15 @@ fn check_claims(
     now: i64,
 ) -> Result<(), ProviderError> {
     let unreadable = |_| calls.not_verified("the ID token lacks a claim that it must have");
-    let checked: Map<_, _> =
-        CHECKED.iter().filter_map(|claim| Some(((*claim).to_owned(), parts.claims.get(*claim)?.clone()))).collect();
+    let checked: Map<_, _> = CHECKED
+        .iter()
+        .filter_map(|claim| Some(((*claim).to_owned(), parts.claims.get(*claim)?.clone())))
+        .collect();
     let payload = URL_SAFE_NO_PAD.encode(Value::Object(checked).to_string());
     let token: CoreIdToken =
         format!("{}.{payload}.{}", parts.header, parts.signature).parse().map_err(unreadable)?;
-    let issuer = IssuerUrl::new(issuer.to_owned()).map_err(|_| calls.not_verified("its issuer is no address"))?;
+    let issuer =
+        IssuerUrl::new(issuer.to_owned()).map_err(|_| calls.not_verified("its issuer is no address"))?;
     let earliest = now - LEEWAY;
     let verifier = CoreIdTokenVerifier::new_public_client(
         ClientId::new(calls.settings.client_id.clone()),

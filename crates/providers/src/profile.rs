@@ -117,7 +117,9 @@ mod tests {
     fn sec_71_verified_is_not_taken_from_another_source_than_the_email() {
         let mut claims = Map::new();
         claims.insert("email".to_owned(), json!("a@b.c"));
-        let Value::Object(info) = json!({"email": "x@y.z", "email_verified": true, "acr": "high"}) else { panic!() };
+        let Value::Object(info) = json!({"email": "x@y.z", "email_verified": true, "acr": "high"}) else {
+            panic!()
+        };
         complete(&mut claims, info);
         assert_eq!(Value::Object(claims), json!({"email": "a@b.c"}));
         let mut claims = Map::new();

@@ -42,7 +42,10 @@ pub struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("name", &self.name).field("preset", &self.preset).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("name", &self.name)
+            .field("preset", &self.preset)
+            .finish_non_exhaustive()
     }
 }
 
@@ -231,9 +234,9 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 fn is_tenant(tenant: &str) -> bool {
     let is_domain = tenant.len() <= 253
         && tenant.contains('.')
-        && tenant.split('.').all(|label| {
-            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        });
+        && tenant
+            .split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
     TENANTS.contains(&tenant) || is_guid(tenant) || is_domain
 }
 

@@ -186,6 +186,7 @@ fn refusal(stub: &Stub, headers: &HeaderMap) -> Option<Response> {
         return Some(StatusCode::INTERNAL_SERVER_ERROR.into_response());
     }
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let known = bearer.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|t| stub.tokens.contains(t));
+    let known =
+        bearer.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|t| stub.tokens.contains(t));
     (!known).then(|| StatusCode::UNAUTHORIZED.into_response())
 }

@@ -59,8 +59,7 @@ async fn sec_98_discovery_leads_to_no_private_address() {
 
 #[tokio::test]
 async fn sec_98_a_known_provider_whose_name_leads_home_is_refused() {
-    let lookup: Lookup =
-        Arc::new(|_| Box::pin(async { Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))]) }));
+    let lookup: Lookup = Arc::new(|_| Box::pin(async { Ok(vec![SocketAddr::from(([127, 0, 0, 1], 0))]) }));
     let http = Http::new(&Options { lookup: Some(lookup), ..Options::default() }).unwrap();
     let connector = Connector::new(http, Clock::manual(NOW * SECOND));
     let secrets = Side::new().secrets();

@@ -12,9 +12,7 @@ use std::collections::BTreeMap;
 
 use base::{Clock, Random, SECOND};
 use parts::oidc::{CLIENT_ID, CLIENT_SECRET, OidcStub};
-use providers::{
-    Callback, Connector, Preset, Profile, ProviderError, Settings, TripOptions, TripSecrets,
-};
+use providers::{Callback, Connector, Preset, Profile, ProviderError, Settings, TripOptions, TripSecrets};
 use upstream::{Http, Options};
 use url::Url;
 

@@ -33,35 +33,38 @@ async fn a_person_signs_in() {
 async fn sec_69_every_lie_is_refused_and_honesty_goes_on() {
     let (side, stub) = (Side::new(), stub().await);
     let settings = oidc(&stub);
-    for (fault, kind) in [
-        (Fault::WrongIssuer, "not_verified"),
-        (Fault::WrongAudience, "not_verified"),
-        (Fault::TwoAudiences, "not_verified"),
-        (Fault::WrongAzp, "not_verified"),
-        (Fault::AlgNone, "not_verified"),
-        (Fault::Hs256, "not_verified"),
-        (Fault::BadSignature, "not_verified"),
-        (Fault::UnknownKid, "not_verified"),
-        (Fault::WrongNonce, "not_verified"),
-        (Fault::NoNonce, "not_verified"),
-        (Fault::WrongAtHash, "not_verified"),
-        (Fault::GarbageClaims, "not_verified"),
-        (Fault::NoIdToken, "not_verified"),
-        (Fault::WrongSub, "not_verified"),
-        (Fault::NoIss, "not_verified"),
-        (Fault::WrongIss, "not_verified"),
-        (Fault::Expired, "clock"),
-        (Fault::FutureIat, "clock"),
-        (Fault::AccessDenied, "denied"),
-        (Fault::InvalidClient, "client"),
-        (Fault::Error(Part::Token), "down"),
-        (Fault::Garbage(Part::Token), "down"),
-        (Fault::Huge(Part::Token), "down"),
-        (Fault::Redirect(Part::Token), "down"),
+    for (fault, kind, cause) in [
+        (Fault::WrongIssuer, "not_verified", "Invalid issuer"),
+        (Fault::WrongAudience, "not_verified", "Invalid audiences"),
+        (Fault::TwoAudiences, "not_verified", "no azp"),
+        (Fault::WrongAzp, "not_verified", "(azp)"),
+        (Fault::AlgNone, "not_verified", "signed by"),
+        (Fault::Hs256, "not_verified", "signed by"),
+        (Fault::BadSignature, "not_verified", "signature is wrong"),
+        (Fault::UnknownKid, "not_verified", "does not publish"),
+        (Fault::WrongNonce, "not_verified", "nonce mismatch"),
+        (Fault::NoNonce, "not_verified", "missing nonce"),
+        (Fault::WrongAtHash, "not_verified", "at_hash"),
+        (Fault::GarbageClaims, "not_verified", "lacks a claim"),
+        (Fault::NoIdToken, "not_verified", "no ID token"),
+        (Fault::WrongSub, "not_verified", "(sub)"),
+        (Fault::NoIss, "not_verified", "(iss)"),
+        (Fault::WrongIss, "not_verified", "(iss)"),
+        (Fault::Expired, "clock", "expired"),
+        (Fault::FutureIat, "clock", "in the future"),
+        (Fault::AccessDenied, "denied", "access_denied"),
+        (Fault::InvalidClient, "client", "invalid_client"),
+        (Fault::Error(Part::Token), "down", "HTTP 500"),
+        (Fault::Garbage(Part::Token), "down", "something else than tokens"),
+        (Fault::Huge(Part::Token), "down", "too_long"),
+        (Fault::Redirect(Part::Token), "down", "not followed"),
     ] {
         stub.fault(fault);
         match side.sign_in(&settings).await {
-            Err(error) => assert_eq!(error.kind(), kind, "{fault:?}: {error}"),
+            Err(error) => {
+                assert_eq!(error.kind(), kind, "{fault:?}: {error}");
+                assert!(error.to_string().contains(cause), "{fault:?}: {error}");
+            }
             Ok(_) => panic!("{fault:?} was believed"),
         }
         stub.heal();

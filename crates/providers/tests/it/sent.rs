@@ -13,7 +13,8 @@ async fn sec_68_state_nonce_and_s256_are_sent_for_the_code_flow_only() {
     let secrets = side.secrets();
     let mut settings = oidc(&stub);
     settings.scopes = vec!["groups".to_owned(), "email".to_owned()];
-    let trip = side.connector.begin(&settings, BACK, "the-state", &secrets, TripOptions::default()).await.unwrap();
+    let trip =
+        side.connector.begin(&settings, BACK, "the-state", &secrets, TripOptions::default()).await.unwrap();
     let query: std::collections::BTreeMap<String, String> = trip.url.query_pairs().into_owned().collect();
     assert_eq!(query["response_type"], "code");
     assert_eq!(query["client_id"], CLIENT_ID);
@@ -62,8 +63,11 @@ async fn nothing_secret_is_in_debug_or_errors() {
     let (settings, secrets) = (oidc(&stub), side.secrets());
     let callback = side.go(&settings, &secrets, TripOptions::default()).await.unwrap();
     stub.fault(Fault::InvalidClient);
-    let error =
-        side.connector.finish(&settings, BACK, &callback, &secrets, TripOptions::default()).await.unwrap_err();
+    let error = side
+        .connector
+        .finish(&settings, BACK, &callback, &secrets, TripOptions::default())
+        .await
+        .unwrap_err();
     let shown = format!("{settings:?} {secrets:?} {callback:?} {error} {error:?}");
     let code = callback.code.unwrap();
     for secret in [CLIENT_SECRET, &secrets.nonce, &secrets.verifier, &code] {
