@@ -176,7 +176,9 @@ pub async fn authorise(app: App, rule: Rule, request: Request, next: Next) -> Re
         }
         Err(answer) => *answer,
     };
-    if dead_session.is_some() && ctx.principal.is_none() && !sets_session(&response, &app) {
+    // What a page asks by itself may have set out before a step-up gave the browser another token.
+    let asked = rule.session != Session::Unasked;
+    if asked && dead_session.is_some() && ctx.principal.is_none() && !sets_session(&response, &app) {
         cookies::add(response.headers_mut(), Cookie::Session.clear(app.https()));
     }
     // A step-up gave the session a new token (SEC-78), unless the handler went on to the next.

@@ -64,7 +64,8 @@ function writeCredential(credential) {
 
 /** The options for this form from the server. */
 async function ask(form, submitter, more, signal) {
-  const { csrf_token, ...fields } = Object.fromEntries(new FormData(form, submitter));
+  // What waits sealed in a form of the step-up is only for the address that the form goes to.
+  const { csrf_token, step_up_carry, ...fields } = Object.fromEntries(new FormData(form, submitter));
   let response;
   try {
     response = await fetch(form.dataset.options, {

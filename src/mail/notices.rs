@@ -125,7 +125,7 @@ impl Notices for AccountMails {
         let letter = Letter {
             greeting: greeting(&user.first_name),
             when: moment(about.at),
-            place: about.client.as_ref().map_or_else(|| "the server's command line".to_owned(), place),
+            place: about.client.as_ref().map_or_else(|| without_client(&site, notice), place),
             link: said.button.as_ref().map(|(label, path)| (*label, self.link(path))),
             steps: self.steps(said.advice, &site),
             said,
@@ -288,7 +288,8 @@ fn address(site: &str, user: &User, notice: &Notice) -> Words {
                     .button("Take this change back", format!("/revert-email/{token}"))
                     .after(
                         "The link works for 7 days. It gives the account this address again, signs every device out, \
-                         and sends a link to set a new password. If you changed the address, leave it alone.",
+                         takes away second factors and passkeys that were set up since, and sends a link to set a new \
+                         password. If you changed the address, leave it alone.",
                     )
                     .otherwise("It was not you? Then somebody else may be in your account. Do this now:", Advice::TakeBack),
                 None => words.otherwise(
@@ -300,7 +301,7 @@ fn address(site: &str, user: &User, notice: &Notice) -> Words {
         }
         _ => Words::new(
             format!("Your e-mail address at {site} is back"),
-            &format!("The change of your address at {site} was taken back: mails come here again, and every device was signed out."),
+            &format!("The change of your address at {site} was taken back: mails come here again, every device was signed out, and second factors and passkeys that were set up since are gone."),
         )
         .and("A second mail brings a link to set a new password. Use it: whoever changed the address may know the old one. Then look at your second factors, too.")
         .button("Look at your second factors", "/settings/2fa"),
@@ -461,6 +462,17 @@ fn codes_left(left: i64) -> String {
         1 => "1 is left: make new ones before you need one.".to_owned(),
         2 | 3 => format!("{left} are left: make new ones before you need one."),
         _ => format!("{left} are left."),
+    }
+}
+
+/// Where something was done that names no browser: by an Admin, whose address is not the person's to
+/// know, or by the operator.
+fn without_client(site: &str, notice: &Notice) -> String {
+    match notice {
+        Notice::FactorsReset { by: Some(_), .. } | Notice::ResetLink { by_admin: true, .. } => {
+            format!("the administration of {site}")
+        }
+        _ => "the server's command line".to_owned(),
     }
 }
 

@@ -182,9 +182,16 @@ fn other_peoples_texts_carry_no_message_and_no_link() {
 }
 
 #[test]
-fn the_operator_has_no_browser() {
+fn sec_96_where_no_browser_was_the_mail_says_who_acted() {
     let about = Circumstances { at: NOW, client: None };
-    let notice = Notice::ResetLink { token: TOKEN.into(), by_admin: true };
-    let mail = mails().mail("Chat", "to@example.org", &user(), &notice, &about);
-    assert!(mail.text.contains("From: the server's command line"), "{}", mail.text);
+    let reset = |by: Option<&str>| Notice::FactorsReset { by: by.map(str::to_owned), reason: "lost".into() };
+    let link = Notice::ResetLink { token: TOKEN.into(), by_admin: true };
+    for (notice, place) in [
+        (reset(None), "the server's command line"),
+        (reset(Some("root")), "the administration of Chat"),
+        (link, "the administration of Chat"),
+    ] {
+        let mail = mails().mail("Chat", "to@example.org", &user(), &notice, &about);
+        assert!(mail.text.contains(&format!("From: {place}")), "{}", mail.text);
+    }
 }

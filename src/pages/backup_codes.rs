@@ -19,8 +19,9 @@ struct BackupCodesPage {
     /// Whose they are, for the print.
     account: String,
     site_url: String,
-    /// Where it goes on.
+    /// Where it goes on: the path, and the query as fields, since a form of its own drops that.
     next: String,
+    query: Vec<(String, String)>,
 }
 
 /// The page with the codes. `done` says what was set up; `account` is whose codes they are.
@@ -30,6 +31,7 @@ pub fn shown_once(ctx: &Ctx, done: &'static str, account: &str, codes: Vec<Strin
         "Backup codes for {account} at {site_url}\r\nEach one signs you in once, in place of the second factor.\r\n\r\n{}\r\n",
         codes.join("\r\n")
     );
+    let (path, query) = next.split_once('?').unwrap_or((next, ""));
     let page = BackupCodesPage {
         page: ctx.page("Backup codes"),
         done,
@@ -37,7 +39,8 @@ pub fn shown_once(ctx: &Ctx, done: &'static str, account: &str, codes: Vec<Strin
         codes,
         account: account.to_owned(),
         site_url: site_url.to_string(),
-        next: next.to_owned(),
+        next: path.to_owned(),
+        query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
     };
     let mut response = ctx.html_as(StatusCode::OK, &page);
     // Also where nobody was signed in when the request came.

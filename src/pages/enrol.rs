@@ -59,7 +59,8 @@ async fn show(
     on_code: Option<String>,
     error: Option<String>,
 ) -> Result<Response, AppError> {
-    let pending = ctx.app.accounts.pending_totp(&challenged.user.id, account(challenged)).await?;
+    let pending =
+        ctx.app.accounts.pending_totp(&challenged.user.id, &challenged.id, account(challenged)).await?;
     let mut code = Field::text("code", "Six digits from the app")
         .autocomplete("one-time-code")
         .hint("The key becomes active only after a right code.")
@@ -68,6 +69,10 @@ async fn show(
         .required()
         .tall();
     code.inputmode = "numeric";
+    // Not before: the QR code above it comes first.
+    if code.error.is_some() {
+        code = code.autofocus();
+    }
     let page = EnrolPage {
         page: ctx.page("Set up a second factor"),
         who: account(challenged).to_owned(),
@@ -121,7 +126,8 @@ pub async fn submit(ctx: Ctx, challenged: Challenged, mut input: Input) -> Resul
 }
 
 async fn generate(ctx: &Ctx, challenged: &Challenged, as_json: bool) -> Result<Response, AppError> {
-    let pending = ctx.app.accounts.begin_totp(&challenged.user.id, account(challenged)).await?;
+    let pending =
+        ctx.app.accounts.begin_totp(&challenged.user.id, &challenged.id, account(challenged)).await?;
     if !as_json {
         return Ok(see_other(PATH));
     }

@@ -309,7 +309,8 @@ async fn show(
             page: ctx.page("Second factor"),
             method: method.name(),
             code: code_field(method).error(on_code),
-            who: if user.email.is_empty() { user.username.clone() } else { user.email.clone() },
+            // Who knows no more than the password learns no address here.
+            who: if user.email.is_empty() { user.username.clone() } else { masked(&user.email) },
             masked: masked(&user.email),
             sent,
             ways,

@@ -106,6 +106,7 @@ fn refusal(refused: ChangeRefused) -> AppError {
         ChangeRefused::Passkey(PasskeyError::Name(words)) => AppError::field("name", words),
         ChangeRefused::Passkey(error) => error.into(),
         ChangeRefused::Db(error) => error.into(),
+        ChangeRefused::SessionOver => AppError::Unauthenticated,
         refused => AppError::Refused(refused.to_string()),
     }
 }

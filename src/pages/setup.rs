@@ -10,7 +10,7 @@ use crate::guard::Ctx;
 use crate::http::answer::with_wait;
 use crate::http::input::Input;
 use crate::joining;
-use crate::pages::{sign_in, sign_up};
+use crate::pages::{second_factor, sign_in, sign_up};
 use crate::view::{Field, Page, filters};
 
 #[derive(Template)]
@@ -69,7 +69,10 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
             Ok(accounts::Outcome::Session(session)) => {
                 Ok(sign_in::signed_in(&ctx, &session, as_json, "/admin"))
             }
-            _ => Ok(crate::http::answer::see_other("/login")),
+            Ok(accounts::Outcome::Challenge(challenge)) => {
+                second_factor::challenged(&ctx, challenge, as_json, None).await
+            }
+            Err(_) => Ok(crate::http::answer::see_other("/login")),
         },
         Err(error) if as_json => Err(error),
         Err(AppError::NotFound) => {

@@ -125,10 +125,10 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         return Ok(show(&ctx, StatusCode::UNPROCESSABLE_ENTITY, notice, &typed, next, carry));
     }
     let onward = Onward { next: next.clone(), carry: carry.clone() };
-    let earlier = ctx.challenge_cookie.clone().filter(|_| code.is_some());
     let done = match ctx.app.accounts.sign_in(&typed, &password, &ctx.client).await {
         Ok(factor) => {
-            let factor = factor.onward(onward.clone()).resuming(earlier);
+            let earlier = ctx.challenge_cookie.clone();
+            let factor = factor.onward(onward.clone()).resuming(earlier, code.is_some());
             ctx.app.accounts.complete_login(factor, &ctx.client).await
         }
         Err(refused) => Err(refused),
@@ -151,11 +151,15 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         return Err(error);
     }
     let problem = error.problem();
-    let title = match &error {
-        AppError::RateLimited(seconds) => format!("Too many tries. Wait {}.", wait_words(*seconds)),
-        _ => problem.title.to_owned(),
+    let (title, what) = match &error {
+        // After a hundred failures no waiting helps (SEC-28); how far it is, is not told.
+        AppError::RateLimited(seconds) => (
+            format!("Too many tries. Wait {}.", wait_words(*seconds)),
+            "Then try again. Or set a new password by “Forgot it?”, which also lifts a lock.".to_owned(),
+        ),
+        _ => (problem.title.to_owned(), problem.detail),
     };
-    let response = show(&ctx, problem.status, Some(("bad", title, problem.detail)), &typed, next, carry);
+    let response = show(&ctx, problem.status, Some(("bad", title, what)), &typed, next, carry);
     Ok(with_wait(response, &error))
 }
 

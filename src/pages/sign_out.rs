@@ -18,10 +18,15 @@ pub async fn submit(ctx: Ctx, input: Input) -> Result<Response, AppError> {
     if let Some(principal) = &ctx.principal {
         ctx.app.accounts.end_session(&principal.user_id, &principal.session.id).await?;
     }
+    // A sign-in that was not finished is over too.
+    if let Some(challenge) = &ctx.challenge_cookie {
+        ctx.app.accounts.cancel_challenge(challenge).await?;
+    }
     let mut response =
         if ctx.json { StatusCode::NO_CONTENT.into_response() } else { see_other("/login?signed_out") };
     let headers = response.headers_mut();
     cookies::add(headers, Cookie::Session.clear(ctx.app.https()));
+    cookies::add(headers, Cookie::Challenge.clear(ctx.app.https()));
     // Pages are never stored (no-store) and cookies are cleared one by one: "cookies" would also
     // take the chosen theme.
     headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"storage\""));

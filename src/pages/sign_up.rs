@@ -10,7 +10,7 @@ use crate::guard::Ctx;
 use crate::http::answer::{json, see_other_with, with_wait};
 use crate::http::input::Input;
 use crate::joining::{self, Joined};
-use crate::pages::sign_in;
+use crate::pages::{second_factor, sign_in};
 use crate::view::{Field, Flash, Kind, Page, filters};
 
 #[derive(Template)]
@@ -118,7 +118,10 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
                 Ok(accounts::Outcome::Session(session)) => {
                     Ok(sign_in::signed_in(&ctx, &session, false, "/chat"))
                 }
-                _ => Ok(see_other_with(
+                Ok(accounts::Outcome::Challenge(challenge)) => {
+                    second_factor::challenged(&ctx, challenge, false, None).await
+                }
+                Err(_) => Ok(see_other_with(
                     &ctx,
                     "/login",
                     Flash::new(Kind::Ok, "The account is made. Sign in with it."),

@@ -42,9 +42,13 @@ struct StepUpPage {
     password: Option<Field>,
     code: Option<Field>,
     passkey: bool,
+    /// Its button has the focus.
+    passkey_first: bool,
     email: bool,
     /// A code is on its way.
     sent: bool,
+    /// And this is the answer to having it sent.
+    told: bool,
     error: Option<String>,
 }
 
@@ -164,7 +168,12 @@ impl Form<'_> {
         };
         let has = |method| ways.methods.contains(&method);
         let (email, passkey) = (has(SecondFactor::Email), has(SecondFactor::Passkey));
-        let code = (!ways.password && (!passkey || ways.methods.len() > 1)).then(|| code_field(&ways, sent));
+        // Until somebody chose the code.
+        let passkey_first = passkey && !sent && error.is_none();
+        let code = (!ways.password && (!passkey || ways.methods.len() > 1)).then(|| {
+            let field = code_field(&ways, sent);
+            if passkey_first { field } else { field.autofocus() }
+        });
         let password = ways.password.then(|| {
             Field::password("step_up_password", "Password", "current-password").required().tall().autofocus()
         });
@@ -173,6 +182,7 @@ impl Form<'_> {
             password = password.map(|field| field.error(Some(text.clone())));
             code = code.map(|field| field.error(Some(text.clone())));
         }
+        let told = sent && email && error.is_none();
         let error = error.filter(|_| password.is_none() && code.is_none());
         let status = AppError::StepUpRequired.problem().status;
         ctx.html_as(
@@ -185,8 +195,10 @@ impl Form<'_> {
                 password,
                 code,
                 passkey,
+                passkey_first,
                 email,
                 sent,
+                told,
                 error,
             },
         )
@@ -202,11 +214,5 @@ fn code_field(ways: &StepUpWays, sent: bool) -> Field {
         (false, true) => "A backup code.",
         (false, false) => "The eight digits of the mail.",
     };
-    Field::text("step_up_code", "Code")
-        .autocomplete("one-time-code")
-        .hint(hint)
-        .max(40)
-        .required()
-        .tall()
-        .autofocus()
+    Field::text("step_up_code", "Code").autocomplete("one-time-code").hint(hint).max(40).required().tall()
 }

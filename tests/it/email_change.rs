@@ -189,3 +189,92 @@ async fn an_unconfirmed_address_can_be_confirmed_from_the_settings() {
     assert_eq!(ada.submit(&path, &path, &[]).await.status, 303);
     assert!(!ada.get("/settings/email").await.body.contains(r#"value="verify""#));
 }
+
+/// The path of the reset link in the newest mail to this address.
+async fn reset_link(app: &TestApp, email: &str) -> String {
+    let asked = app.anon().post_json("/forgot", None, &json!({ "email": email })).await;
+    assert_eq!(asked.status, 202);
+    let found = tokio::time::timeout(parts::PATIENCE, async {
+        loop {
+            if !app.mails_to("reset_link", email).await.is_empty() {
+                return link(app, "reset_link", email, "/reset/").await;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
+    found.await.unwrap()
+}
+
+/// SEC-59, SEC-63: links to the address before end with the change, and what a thief has asked for ends when it is
+/// taken back. A link of one kind is no link of another.
+#[tokio::test]
+async fn sec_59_a_change_and_its_taking_back_void_the_links_on_their_way() {
+    let app = Wishes::unlimited().start().await;
+    let thief = app.user("ann").await;
+    app.app.db.run(base::sql!("UPDATE users SET email_verified_at = 1"), &[]).await.unwrap();
+    let old = reset_link(&app, "ann@example.org").await;
+    let confirm = asked(&app, &thief, "one@example.net").await;
+    for path in [confirm.replace("/confirm-email/", "/reset/"), old.replace("/reset/", "/confirm-email/")] {
+        assert_eq!(app.anon().get(&path).await.status, 404, "{path}");
+        let body = match path.contains("/reset/") {
+            true => json!({ "password": "granite-lantern-oboe-9" }),
+            false => json!({}),
+        };
+        assert_eq!(app.anon().post_json(&path, None, &body).await.status, 404, "{path}");
+    }
+    assert_eq!(app.anon().get(&old).await.status, 200);
+    assert_eq!(app.anon().submit(&confirm, &confirm, &[]).await.status, 303);
+    assert_eq!(app.anon().get(&old).await.status, 404);
+    let late = app.anon().post_json(&old, None, &json!({ "password": "granite-lantern-oboe-9" })).await;
+    assert_eq!(late.status, 404);
+
+    let reset = reset_link(&app, "one@example.net").await;
+    let next = asked(&app, &thief, "two@example.net").await;
+    let revert = link(&app, "email_changed", "ann@example.org", "/revert-email/").await;
+    assert_eq!(app.anon().submit(&revert, &revert, &[]).await.status, 303);
+    for path in [reset, next] {
+        assert_eq!(app.anon().get(&path).await.status, 404, "{path}");
+    }
+}
+
+/// SEC-59, SEC-63: the links are stored as hashes only.
+#[tokio::test]
+async fn sec_63_the_database_holds_no_link() {
+    let app = Wishes::unlimited().start().await;
+    let ann = app.user("ann").await;
+    let paths = [reset_link(&app, "ann@example.org").await, asked(&app, &ann, "new@example.org").await];
+    let all = base::sql!("SELECT token_hash FROM one_time_tokens");
+    let hashes: Vec<String> = app.app.db.all(all, &[]).await.unwrap();
+    for path in paths {
+        let token = path.rsplit_once('/').unwrap().1;
+        assert!(hashes.contains(&base::random::token_hash(token)));
+        assert!(!hashes.iter().any(|hash| hash.contains(token)));
+    }
+}
+
+/// SEC-59: what was set up since the change goes with it, so that whoever made it keeps no way in.
+#[tokio::test]
+async fn sec_59_taking_a_change_back_takes_newer_factors_away() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let verified = base::sql!("UPDATE users SET email_verified_at = 1");
+    app.app.db.run(verified, &[]).await.unwrap();
+    let id = ann.get_json("/api/v1/me").await.json()["id"].as_str().unwrap().to_owned();
+    let older = base::sql!(
+        "INSERT INTO passkeys (id, user_id, credential_id, credential, user_verified, name, created_at)
+         VALUES ($1, $2, $1, '{}', TRUE, 'mine', $3)"
+    );
+    app.app.db.run(older, base::args!["older", &id, app.clock.now()]).await.unwrap();
+    app.clock.advance(MINUTE);
+    assert_eq!(app.post(&ann, "/settings/email", &[("email", "thief@example.net")]).await.status, 303);
+    let confirm = link(&app, "confirm_new_email", "thief@example.net", "/confirm-email/").await;
+    assert_eq!(app.anon().submit(&confirm, &confirm, &[]).await.status, 303);
+    app.clock.advance(MINUTE);
+    app.app.db.run(older, base::args!["newer", &id, app.clock.now()]).await.unwrap();
+    app.totp(&id).await;
+    let revert = link(&app, "email_changed", "ann@example.org", "/revert-email/").await;
+    assert_eq!(app.anon().submit(&revert, &revert, &[]).await.status, 303);
+    let left: Vec<String> = app.app.db.all(base::sql!("SELECT id FROM passkeys"), &[]).await.unwrap();
+    assert_eq!(left, ["older"]);
+    assert!(!app.app.accounts.standing(&id).await.unwrap().unwrap().totp);
+}

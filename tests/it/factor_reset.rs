@@ -188,3 +188,20 @@ async fn sec_23_an_admin_sends_a_link_and_never_sees_it() {
     assert_eq!(helper.post_json(&path, Some(&token), &json!({})).await.status, 403);
     assert!(app.mails_to("reset_link", "root@example.org").await.is_empty());
 }
+
+/// SEC-60: codes by e-mail go with the other factors, and a sign-in that was begun before is over.
+#[tokio::test]
+async fn sec_60_codes_by_e_mail_and_begun_sign_ins_end_too() {
+    let app = Wishes::unlimited().start().await;
+    let root = app.admin().await;
+    app.with_email_codes("ann").await;
+    let id = app.app.accounts.find_person("ann").await.unwrap().unwrap().user.id;
+    let ann = app.challenged("ann").await;
+    let code = app.mailed_code("ann").await;
+    reset(&app, &root, &id, "lost the mailbox").await;
+    let reply = app.answer(&ann, &code).await;
+    assert_eq!(reply.status, 401, "{reply:?}");
+    assert_eq!(reply.json()["type"], "/problems/unauthenticated", "not even a wrong code");
+    assert_eq!(app.sign_in(&app.anon(), "ann").await.status, 200);
+    assert_eq!(app.mails_to("factors_reset", "ann@example.org").await.len(), 1);
+}

@@ -245,7 +245,7 @@ impl TestApp {
     /// Puts an authenticator app in place for this account; gives its secret. The code of this very
     /// moment is not spent.
     pub async fn totp(&self, user_id: &str) -> String {
-        let pending = self.app.accounts.begin_totp(user_id, "test").await.unwrap();
+        let pending = self.app.accounts.begin_totp(user_id, "test", "test").await.unwrap();
         let confirm =
             base::sql!("UPDATE totp_factors SET confirmed_at = $2, expires_at = NULL WHERE user_id = $1");
         self.app.db.run(confirm, base::args![user_id, self.clock.now()]).await.unwrap();
@@ -269,7 +269,8 @@ impl TestApp {
         let client = self.person(username, "User").await;
         let principal = self.principal(&client).await;
         let accounts = &self.app.accounts;
-        let secret = accounts.begin_totp(&principal.user_id, "test").await.unwrap().secret;
+        let secret =
+            accounts.begin_totp(&principal.user_id, &principal.session.id, "test").await.unwrap().secret;
         let here = accounts::Client::new([127, 0, 0, 1].into(), "test");
         let added = accounts.confirm_totp(&principal, &self.code(&secret, 0), &here).await.unwrap();
         // The confirming code was spent, and with it the one before.

@@ -4,8 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base::db::Location;
 use base::{Db, args, sql};
+use parts::authenticator::Authenticator;
 use parts::model::ModelStub;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::PASSWORD;
 use crate::program::{Left, Program};
@@ -405,4 +406,39 @@ async fn mail_link(program: &Program) -> String {
         }
     });
     waited.await.unwrap_or_else(|_| panic!("no mail came"))
+}
+
+/// SEC-55: the log says that a passkey's counter went back, and whose.
+#[tokio::test]
+async fn sec_55_a_counter_that_goes_back_is_logged() {
+    let program = Program::new().await;
+    program.account("root", "Admin").await;
+    let mut server = program.serve().await;
+    let (root, csrf) = server.sign_in("root").await;
+    let mut device = Authenticator::new(&server.base);
+    let send = async |path: &str, body: Value| {
+        let reply = root.post_json(path, Some(&csrf), &body).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply.json()
+    };
+    let asked = send("/settings/passkeys/options", json!({ "kind": "passkey" })).await;
+    let made = device.create(&asked);
+    let body = json!({ "kind": "passkey", "ceremony": asked["ceremony"], "credential": made });
+    send("/settings/passkeys", body).await;
+    let mut statuses = Vec::new();
+    for counter in [40, 1] {
+        device.counter = Some(counter);
+        let client = server.client();
+        let asked = client.post_json("/login/passkey/options", None, &json!({})).await.json();
+        let answer = device.get(&asked).unwrap();
+        let body = json!({ "ceremony": asked["ceremony"], "credential": answer });
+        statuses.push(client.post_json("/login/passkey", None, &body).await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 401]);
+    server.terminate();
+    assert!(server.ended().await.success());
+    let log = program.log();
+    let line = log.lines().find(|line| line.contains("counter went backwards"));
+    let line = line.unwrap_or_else(|| panic!("nothing of it in {log}"));
+    assert!(line.contains("user.id=") && line.contains("passkey.id="), "{line}");
 }

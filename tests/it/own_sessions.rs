@@ -130,6 +130,19 @@ async fn sec_81_an_admin_signs_someone_out_everywhere() {
     assert_eq!(app.sign_in(&ann, "ann").await.status, 200);
 }
 
+/// SEC-81: what was begun of a sign-in ends with the sessions.
+#[tokio::test]
+async fn sec_81_signing_someone_out_ends_begun_sign_ins() {
+    let app = Wishes::unlimited().start().await;
+    let root = app.admin().await;
+    let (_, codes) = app.with_app("ann").await;
+    let id = app.app.accounts.find_person("ann").await.unwrap().unwrap().user.id;
+    let ann = app.challenged("ann").await;
+    app.post(&root, &format!("/admin/users/{id}/sign-out"), &[]).await;
+    let reply = app.answer(&ann, &codes[0]).await;
+    assert_eq!((reply.status.as_u16(), &reply.json()["type"]), (401, &"/problems/unauthenticated".into()));
+}
+
 /// SEC-28: the lock is seen in the list, with its end, and lifted there.
 #[tokio::test]
 async fn sec_28_an_admin_sees_and_lifts_a_lock() {

@@ -340,3 +340,48 @@ async fn sec_22_wrong_current_passwords_are_throttled_as_sign_ins() {
     assert!(over.header("retry-after").is_some());
     assert_eq!(app.sign_in(&app.anon(), "ann").await.status, 429);
 }
+
+/// SEC-65: the second factor is asked for as before, and sign-ins and changes of address begun before are over.
+#[tokio::test]
+async fn sec_65_a_reset_leaves_the_second_factor_and_ends_what_was_begun() {
+    let app = Wishes::unlimited().start().await;
+    let (secret, _) = app.with_app("ann").await;
+    let ann = app.challenged("ann").await;
+    assert_eq!(app.answer(&ann, &app.code(&secret, 0)).await.status, 200);
+    app.clock.advance(MINUTE);
+    app.post(&ann, "/settings/email", &[("action", "change"), ("email", "thief@example.net")]).await;
+    let mails = app.mails_to("confirm_new_email", "thief@example.net").await;
+    let confirm = mails[0].link("/confirm-email/").unwrap().strip_prefix(&app.base).unwrap().to_owned();
+    let begun = app.challenged("ann").await;
+
+    ask(&app, &app.anon(), "ann@example.org").await;
+    let path = link(&app, "ann@example.org").await;
+    assert_eq!(app.anon().post_json(&path, None, &json!({ "password": NEW })).await.status, 200);
+    let reply = app.answer(&begun, &app.code(&secret, 0)).await;
+    assert_eq!(reply.json()["type"], "/problems/unauthenticated", "{reply:?}");
+    assert_eq!(app.anon().get(&confirm).await.status, 404);
+    let ann = app.anon();
+    let reply = app.sign_in_with(&ann, "ann", NEW).await;
+    assert_eq!(reply.json()["type"], "/problems/second-factor-required", "{reply:?}");
+    assert_eq!(app.answer(&ann, &app.code(&secret, 0)).await.status, 200);
+}
+
+/// SEC-61: a change of password voids reset links and changes of address that are on their way.
+#[tokio::test]
+async fn sec_61_a_change_of_password_voids_the_links_on_their_way() {
+    let app = Wishes::unlimited().start().await;
+    let ann = app.user("ann").await;
+    ask(&app, &app.anon(), "ann@example.org").await;
+    let reset = link(&app, "ann@example.org").await;
+    app.post(&ann, "/settings/email", &[("action", "change"), ("email", "thief@example.net")]).await;
+    let mails = app.mails_to("confirm_new_email", "thief@example.net").await;
+    let confirm = mails[0].link("/confirm-email/").unwrap().strip_prefix(&app.base).unwrap().to_owned();
+    for path in [&reset, &confirm] {
+        assert_eq!(app.anon().get(path).await.status, 200);
+    }
+    let fields = [("current_password", PASSWORD), ("password", NEW)];
+    assert_eq!(app.post(&ann, "/settings/password", &fields).await.status, 303);
+    for path in [&reset, &confirm] {
+        assert_eq!(app.anon().get(path).await.status, 404);
+    }
+}

@@ -232,6 +232,32 @@ async fn sec_57_without_password_and_factor_a_mailed_code_serves() {
     assert_eq!(again.status, 403);
 }
 
+/// SEC-49: after five wrong mailed codes a session waits and is told so; then there are new tries.
+#[tokio::test]
+async fn sec_49_a_session_runs_out_of_tries_at_mailed_codes() {
+    let app = Wishes::default().set("ANTEROOM_LIMITS__EMAIL_CODE_HOUR", "100").start().await;
+    let ann = app.user("ann").await;
+    let alone = base::sql!("UPDATE users SET password = NULL, email_verified_at = 1 WHERE username = 'ann'");
+    app.app.db.run(alone, &[]).await.unwrap();
+    let token = app.csrf(&ann).await;
+    let send = async || ann.post_json("/api/v1/step-up/email", Some(&token), &json!({})).await;
+    assert_eq!(send().await.status, 202);
+    for n in 0..5 {
+        let reply = ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": "00000000" })).await;
+        assert_eq!(reply.status, 401, "{n}");
+    }
+    app.clock.advance(MINUTE);
+    let refused = send().await;
+    // The code is good for five minutes from the start, and its tries are kept ten minutes longer.
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (429, Some("840")));
+    app.clock.advance(14 * MINUTE);
+    assert_eq!(send().await.status, 202);
+    let mails = app.mails_to("email_code", "ann@example.org").await;
+    let code = mails.last().unwrap().text().split_whitespace().find(|word| is_code(word)).unwrap().to_owned();
+    let right = ann.post_json("/api/v1/step-up", Some(&token), &json!({ "code": code })).await;
+    assert_eq!(right.status, 200, "{right:?}");
+}
+
 fn is_code(word: &str) -> bool {
     word.len() == 8 && word.bytes().all(|b| b.is_ascii_digit())
 }
@@ -248,4 +274,58 @@ async fn names_of_earlier_applications_lead_on() {
         assert_eq!((reply.status.as_u16(), reply.location()), (303, Some(*new)), "{old}");
     }
     assert_eq!(router::MOVED.len(), 11);
+}
+
+/// SEC-57: an address that nobody confirmed gets no code to prove somebody with.
+#[tokio::test]
+async fn sec_57_no_code_goes_to_an_unconfirmed_address() {
+    let app = TestApp::start().await;
+    let ann = app.user("ann").await;
+    let bare = base::sql!("UPDATE users SET password = NULL, email_verified_at = NULL");
+    app.app.db.run(bare, &[]).await.unwrap();
+    let token = app.csrf(&ann).await;
+    let sent = ann.post_json("/api/v1/step-up/email", Some(&token), &json!({})).await;
+    assert_eq!(sent.status, 409, "{sent:?}");
+    assert!(sent.json()["detail"].as_str().unwrap().contains("not confirmed"), "{sent:?}");
+    assert!(app.mails_to("email_code", "").await.is_empty());
+    // Nor does one go to who has a password to enter.
+    let root = app.admin().await;
+    let token = app.csrf(&root).await;
+    let sent = root.post_json("/api/v1/step-up/email", Some(&token), &json!({})).await;
+    assert_eq!(sent.status, 409, "{sent:?}");
+}
+
+/// SEC-57, SEC-78: a change of password is no step-up: the password alone is less than a second factor.
+#[tokio::test]
+async fn sec_57_a_change_of_password_does_not_start_the_minutes_anew() {
+    let app = Wishes::unlimited().start().await;
+    let root = app.admin().await;
+    app.clock.advance(9 * MINUTE);
+    let token = app.csrf(&root).await;
+    let body = json!({ "current_password": PASSWORD, "password": "granite-lantern-oboe-9" });
+    assert_eq!(root.post_json("/settings/password", Some(&token), &body).await.status, 200);
+    app.clock.advance(MINUTE);
+    let reply = root.post_json(PATH, Some(&token), &json!({ "site_name": "Tern" })).await;
+    assert_eq!((reply.status.as_u16(), &*problem(&reply)), (403, "/problems/step-up-required"));
+}
+
+/// SEC-58: a sealed form waits half an hour, and is no proof by itself.
+#[tokio::test]
+async fn sec_58_a_sealed_form_ends_after_half_an_hour() {
+    let app = TestApp::start().await;
+    let root = late_admin(&app).await;
+    let before = site_name(&app).await;
+    let sealed = carry(&app.post(&root, PATH, &[("site_name", "Late")]).await);
+    let send =
+        async || app.post(&root, PATH, &[("step_up_carry", &*sealed), ("step_up_password", PASSWORD)]).await;
+    app.clock.advance(30 * MINUTE);
+    assert_eq!(send().await.status, 403);
+    assert_eq!(site_name(&app).await, before);
+    let sealed = carry(&app.post(&root, PATH, &[("site_name", "In time")]).await);
+    app.clock.advance(30 * MINUTE - SECOND);
+    let bare = app.post(&root, PATH, &[("step_up_carry", &*sealed)]).await;
+    assert_eq!((bare.status.as_u16(), site_name(&app).await), (403, before));
+    let fields = [("step_up_carry", &*sealed), ("step_up_password", PASSWORD)];
+    assert_eq!(app.post(&root, PATH, &fields).await.status, 303);
+    assert_eq!(site_name(&app).await, "In time");
 }

@@ -224,6 +224,19 @@ async fn sec_80_an_expired_session_closes_its_streams() {
     closed(stream).await;
 }
 
+/// SEC-3, SEC-80: so does the end of the days of grace for who has not set up a second factor.
+#[tokio::test]
+async fn sec_3_the_end_of_the_grace_closes_open_streams() {
+    let app = with_models().await;
+    let ann = app.user("ann").await;
+    let (_, stream) = following(&app, &ann).await;
+    let rules =
+        accounts::SecondFactorRules { required_of_everyone: true, grace_days: 0, ..Default::default() };
+    app.app.accounts.save_second_factor("test", &rules).await.unwrap();
+    closed(stream).await;
+    assert_eq!(ann.get_json("/api/v1/me").await.status, 401);
+}
+
 /// SEC-80: so does a demotion; what the person still may do, a new stream may too.
 #[tokio::test]
 async fn sec_80_a_demotion_closes_open_streams() {

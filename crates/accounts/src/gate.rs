@@ -165,6 +165,10 @@ impl Accounts {
             None => false,
         };
         let standing = self.standing_in(&mut tx, &user.id).await?;
+        if first.is_both && !standing.passkeys {
+            // They were taken away since this one was checked (SEC-60).
+            return Err(Refused::Invalid { resend_verification: None });
+        }
         let methods = if first.is_both || first.stands { Vec::new() } else { standing.methods() };
         if methods.is_empty() && (first.stands || !standing.must_enrol(self.clock.now())) {
             let entry = Entry {
@@ -215,14 +219,30 @@ impl Accounts {
         first: &FirstFactor,
         methods: &[SecondFactor],
     ) -> Result<Option<NewChallenge>, DbError> {
-        let Some(token) = first.resumed.clone().filter(|_| !methods.is_empty()) else { return Ok(None) };
+        let Some((token, at_hand)) = first.resumed.clone() else { return Ok(None) };
+        if methods.is_empty() || !(at_hand || methods.first() == Some(&SecondFactor::Email)) {
+            return Ok(None);
+        }
         let expires_at: Option<Micros> = tx
             .one(
                 sql!(
-                    "UPDATE challenges SET link_hash = $5 WHERE token_hash = $1 AND user_id = $2 AND NOT enrol
-                       AND consumed_at IS NULL AND expires_at > $3 AND attempts < $4 RETURNING expires_at"
+                    "UPDATE challenges SET next_path = COALESCE($6, next_path), carry = COALESCE($7, carry),
+                       link_hash = $8
+                     WHERE token_hash = $1 AND user_id = $2 AND NOT enrol AND consumed_at IS NULL AND expires_at > $3
+                       AND attempts < $4
+                       AND ($5 OR EXISTS (SELECT 1 FROM email_codes e WHERE e.holder = challenges.id AND e.expires_at > $3))
+                     RETURNING expires_at"
                 ),
-                args![&token.hash(), &first.user_id, self.clock.now(), CHALLENGE_ATTEMPTS, &first.link],
+                args![
+                    &token.hash(),
+                    &first.user_id,
+                    self.clock.now(),
+                    CHALLENGE_ATTEMPTS,
+                    at_hand,
+                    &first.onward.next,
+                    &first.onward.carry,
+                    &first.link
+                ],
             )
             .await?;
         let methods = methods.to_vec();
@@ -231,7 +251,7 @@ impl Accounts {
             methods,
             expires_at,
             enrol: false,
-            code_sent: false,
+            code_sent: !at_hand,
         }))
     }
 

@@ -305,6 +305,19 @@ impl Accounts {
         .await
     }
 
+    /// Whether the session that a request came with is still there. Ask with the person's row held:
+    /// what ended the session may have held it while the request waited, and nothing of an ended
+    /// session may be done after that (SEC-61).
+    pub(crate) async fn still_stands(&self, tx: &mut Tx, principal: &Principal) -> Result<bool, DbError> {
+        let id: Option<String> = tx
+            .one(
+                sql!("SELECT id FROM sessions WHERE id = $1 AND user_id = $2"),
+                args![&principal.session.id, &principal.user_id],
+            )
+            .await?;
+        Ok(id.is_some())
+    }
+
     /// Whose session this is or was, as long as its row stands: also after it has ended by the
     /// clock. It proves nothing but whose work was under way.
     pub async fn session_owner(&self, token: &SessionToken) -> Result<Option<String>, DbError> {

@@ -26,8 +26,8 @@ const CLOCKS_APART: Micros = 30 * SECOND;
 pub struct StepUpWays {
     /// The password: for accounts without a second factor.
     pub password: bool,
-    /// Second factors, best first. `Email` also stands for the mailed code of accounts that have
-    /// neither password nor factor.
+    /// Second factors, best first. A code by e-mail is among them only where there is no app or
+    /// passkey, which are stronger; it also serves accounts that have neither password nor factor.
     pub methods: Vec<SecondFactor>,
     /// Names of linked providers that are in use, for accounts that have neither: a fresh sign-in at
     /// one of them, where it says when that was ([`Accounts::step_up_by_provider`]).
@@ -36,7 +36,10 @@ pub struct StepUpWays {
 
 impl StepUpWays {
     fn of(standing: &Standing) -> Self {
-        let methods = standing.methods();
+        let mut methods = standing.methods();
+        if standing.totp || standing.passkeys {
+            methods.retain(|method| *method != SecondFactor::Email);
+        }
         match (methods.is_empty(), standing.password) {
             (false, _) => Self { password: false, methods, providers: Vec::new() },
             (true, true) => Self { password: true, methods, providers: Vec::new() },
@@ -48,7 +51,7 @@ impl StepUpWays {
 }
 
 /// What is offered as proof.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum StepUpProof<'a> {
     Password(&'a str),
     Factor(Proof<'a>),
@@ -187,6 +190,10 @@ impl Accounts {
             return Err(FactorRefused::NotOffered(
                 "Your e-mail address is not confirmed. Sign out and in again instead.",
             ));
+        }
+        if let Some(until) = self.codes_used_up(&mut tx, &principal.session.id).await? {
+            let retry_after_secs = crate::throttle::seconds_until(until, self.clock.now());
+            return Err(FactorRefused::Locked { retry_after_secs });
         }
         let sent = self.mail_code(&mut tx, &user, holder(principal), client).await?;
         tx.commit().await?;

@@ -23,8 +23,10 @@ pub struct Swept {
 }
 
 impl Accounts {
-    /// Removes expired sessions, challenges, ceremonies, trips to providers, pending links, tokens,
-    /// counters and unconfirmed sign-ups, and old mail: at most 500 of each. The clean-up job calls it again while there is more.
+    /// Removes expired sessions, challenges, ceremonies, trips to providers, pending links, codes by
+    /// e-mail, secrets that nobody confirmed, tokens, counters and unconfirmed sign-ups, requests for
+    /// reset links that nobody took up, and old mail: at most 500 of each. The clean-up job calls it
+    /// again while there is more.
     pub async fn sweep(&self) -> Result<Swept, DbError> {
         let now = self.clock.now();
         let batches = [
@@ -52,10 +54,33 @@ impl Accounts {
             ),
             (
                 sql!(
+                    "DELETE FROM totp_factors WHERE id IN
+                       (SELECT id FROM totp_factors WHERE confirmed_at IS NULL AND expires_at <= $1 LIMIT $2)
+                     AND confirmed_at IS NULL"
+                ),
+                now,
+            ),
+            (
+                sql!(
                     "DELETE FROM pending_links WHERE token_hash IN
                        (SELECT token_hash FROM pending_links WHERE expires_at <= $1 LIMIT $2) AND expires_at <= $1"
                 ),
                 now,
+            ),
+            (
+                sql!(
+                    "DELETE FROM email_codes WHERE holder IN
+                       (SELECT holder FROM email_codes WHERE expires_at <= $1 LIMIT $2) AND expires_at <= $1"
+                ),
+                // The wrong tries count as long as a challenge may live (SEC-49).
+                now - crate::gate::CHALLENGE_LIFETIME,
+            ),
+            (
+                sql!(
+                    "DELETE FROM reset_requests WHERE id IN
+                       (SELECT id FROM reset_requests WHERE created_at <= $1 LIMIT $2)"
+                ),
+                now - DAY,
             ),
             (
                 sql!(

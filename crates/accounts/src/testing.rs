@@ -134,7 +134,7 @@ impl TestAccounts {
 
     /// Puts an authenticator app in place; gives its secret.
     pub(crate) async fn with_totp(&self, user_id: &str) -> Vec<u8> {
-        let pending = self.begin_totp(user_id, "ann").await.unwrap();
+        let pending = self.begin_totp(user_id, "test", "ann").await.unwrap();
         let secret = data_encoding::BASE32_NOPAD.decode(pending.secret.as_bytes()).unwrap();
         self.db
             .run(

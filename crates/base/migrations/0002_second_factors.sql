@@ -30,6 +30,8 @@ CREATE TABLE totp_factors (
   user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
   -- Sealed with `totp:<user>:<id>` as context (SEC-46).
   secret TEXT NOT NULL,
+  -- The session or challenge that began it, while it is pending: nobody else sees or confirms it.
+  holder TEXT,
   created_at BIGINT NOT NULL,
   -- NULL while pending (SEC-44).
   confirmed_at BIGINT,

@@ -206,7 +206,8 @@ async fn mail(ctx: &Ctx) -> Result<Health, AppError> {
         0 => "nothing waits".to_owned(),
         _ => format!("{} waiting", format::counted(waiting, "mail", "mails")),
     };
-    let (text, class, state) = match (to_files, waiting < MANY_MAILS) {
+    let stuck = ctx.app.accounts.mail_trouble().await?.is_some_and(|trouble| trouble.waiting > 0);
+    let (text, class, state) = match (to_files, waiting < MANY_MAILS && !stuck) {
         (true, _) => (
             format!("No mail server is configured: mails are files in the data folder; {queue}"),
             "",

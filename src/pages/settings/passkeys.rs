@@ -118,15 +118,18 @@ pub async fn add(ctx: Ctx, member: Member, mut input: Input) -> Result<Response,
     let added = ctx.app.accounts.add_passkey(&member, &ceremony, &name, &credential, &ctx.client).await;
     match added {
         Ok(FactorAdded { backup_codes: Some(codes), .. }) => {
-            let words = "It is added, and you are signed out everywhere else.";
-            Ok(show_codes(&ctx, &member, as_json, codes, words, PATH))
+            Ok(show_codes(&ctx, &member, as_json, codes, added_words(kind), PATH))
         }
-        Ok(_) => {
-            let words = "It is added. You are signed out everywhere else.";
-            done(&ctx, as_json, PATH, Ok((Kind::Ok, words.to_owned())))
-        }
+        Ok(_) => done(&ctx, as_json, PATH, Ok((Kind::Ok, added_words(kind).to_owned()))),
         Err(refused) if as_json => Err(refusal(refused)),
         Err(refused) => Ok(form(&ctx, kind, &name, Some(&refusal(refused)))),
+    }
+}
+
+fn added_words(kind: PasskeyKind) -> &'static str {
+    match kind {
+        PasskeyKind::Passkey => "The passkey is added. You are signed out everywhere else.",
+        PasskeyKind::SecurityKey => "The security key is added. You are signed out everywhere else.",
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn requirement(factors: &Factors, now: i64) -> Option<String> {
 pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
     let accounts = &ctx.app.accounts;
     let factors = accounts.factors(&member.user_id).await?.ok_or(AppError::Unauthenticated)?;
-    let pending = accounts.pending_totp(&member.user_id, "").await?.is_some();
+    let pending = accounts.pending_totp(&member.user_id, &member.session.id, "").await?.is_some();
     if ctx.json {
         let status = json!({
             "totp": factors.standing.totp,
@@ -125,7 +125,8 @@ pub async fn setup(ctx: Ctx, member: Member) -> Result<Response, AppError> {
 
 async fn show_setup(ctx: &Ctx, member: &Member, error: Option<&AppError>) -> Result<Response, AppError> {
     let accounts = &ctx.app.accounts;
-    let Some(pending) = accounts.pending_totp(&member.user_id, account(member)).await? else {
+    let Some(pending) = accounts.pending_totp(&member.user_id, &member.session.id, account(member)).await?
+    else {
         return Ok(match error {
             None => see_other(PATH),
             Some(_) => {
@@ -190,7 +191,7 @@ pub async fn submit(ctx: Ctx, member: Member, mut input: Input) -> Result<Respon
     let accounts = &ctx.app.accounts;
     let change = match action.as_str() {
         "generate" => {
-            let pending = accounts.begin_totp(&member.user_id, account(&member)).await?;
+            let pending = accounts.begin_totp(&member.user_id, &member.session.id, account(&member)).await?;
             return Ok(if as_json { secret(&pending) } else { see_other(SETUP) });
         }
         "confirm" => return confirm(&ctx, &member, as_json, &code).await,
@@ -257,7 +258,8 @@ async fn confirm(ctx: &Ctx, member: &Member, as_json: bool, code: &str) -> Resul
 
 /// `GET /2fa/qrcode.png`: the waiting secret as a picture, for programs; 404 where none waits (SEC-45).
 pub async fn qr_code(ctx: Ctx, member: Member) -> Result<Response, AppError> {
-    let pending = ctx.app.accounts.pending_totp(&member.user_id, account(&member)).await?;
+    let pending =
+        ctx.app.accounts.pending_totp(&member.user_id, &member.session.id, account(&member)).await?;
     let pending = pending.ok_or(AppError::NotFound)?;
     let png = Qr::new(&pending.uri).and_then(|qr| qr.png());
     let png = png.ok_or_else(|| internal("a key was too long for a QR code"))?;

@@ -94,7 +94,6 @@ pub(super) fn method(method: &str) -> String {
             ("totp", _) => "authenticator app",
             ("email", _) => "code by e-mail",
             ("backup-code", _) => "backup code",
-            ("enrolment", _) => "new second factor",
             (other, _) => other,
         })
         .collect();

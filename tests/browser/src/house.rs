@@ -1,10 +1,12 @@
 //! A server with a model behind it over real HTTP, and the people who come to it.
 
 use parts::model::ModelStub;
+use parts::smtp::SmtpStub;
 
-use crate::Result;
 use crate::browser::{self, Driver};
+use crate::codes::Steps;
 use crate::server::{self, Server};
+use crate::{Result, keys};
 
 /// The password of everybody in the tests.
 pub const PASSWORD: &str = "seven-lanterns-over-Ghent";
@@ -28,6 +30,30 @@ pub async fn open(env: &[(&str, &str)]) -> Result<House> {
     all.extend(env);
     let server = server::start(&all).await?;
     Ok(House { stub, server })
+}
+
+/// The same with a mail server.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with_mail(env: &[(&str, &str)]) -> Result<(House, SmtpStub)> {
+    let smtp = SmtpStub::start().await?;
+    let (host, port) = (smtp.host(), smtp.port().to_string());
+    let mut all = vec![
+        ("MAIL_SERVER", host.as_str()),
+        ("MAIL_PORT", port.as_str()),
+        ("MAIL_FROM", "anteroom@example.org"),
+    ];
+    all.extend(env);
+    Ok((open(&all).await?, smtp))
+}
+
+/// An authenticator app that was set up.
+pub struct Totp {
+    /// Base 32, as the page showed it.
+    pub secret: String,
+    /// The ten codes that came with it; empty where there were some already.
+    pub backup_codes: Vec<String>,
 }
 
 impl House {
@@ -67,11 +93,75 @@ impl House {
         let email = format!("{username}@example.org");
         let arguments =
             ["user", "create", "--username", username, "--email", &email, "--role", role, "--password-stdin"];
-        let output = self.server.command(&arguments, &format!("{PASSWORD}\n")).await?;
+        self.run(&arguments, &format!("{PASSWORD}\n")).await
+    }
+
+    /// A command of the program that has to succeed, for instance `role set User --second-factor required`.
+    ///
+    /// # Errors
+    /// Where it is refused.
+    pub async fn command(&self, line: &str) -> Result {
+        self.run(&line.split(' ').collect::<Vec<_>>(), "").await
+    }
+
+    async fn run(&self, arguments: &[&str], stdin: &str) -> Result {
+        let output = self.server.command(arguments, stdin).await?;
         match output.status.success() {
             true => Ok(()),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned().into()),
         }
+    }
+
+    /// Makes everybody's last proof of who they are too old to count.
+    ///
+    /// # Errors
+    /// Where the database does not take it.
+    pub async fn forget_proofs(&self) -> Result {
+        self.server.sql("UPDATE sessions SET step_up_at = 0").await
+    }
+
+    /// Opens the sign-in and sends name and password; what comes next is the caller's to look for.
+    ///
+    /// # Errors
+    /// Where there is no such form.
+    pub async fn first_step(&self, driver: &Driver, username: &str) -> Result {
+        driver.goto(self.at("/login")).await?;
+        sign_in_here(driver, username).await
+    }
+
+    /// Sets up an authenticator app for who is signed in, with the code of the step before: the present one is left
+    /// for the next sign-in. Ends at the settings.
+    ///
+    /// # Errors
+    /// Where the pages do not lead there.
+    pub async fn set_up_totp(&self, driver: &Driver) -> Result<Totp> {
+        driver.goto(self.at("/settings/2fa")).await?;
+        driver.click("Set up an authenticator app").await?;
+        let secret = shown_secret(driver).await?;
+        driver.fill("code", &Steps::now().await.code(&secret, -1).await?).await?;
+        driver.click("Confirm").await?;
+        driver.wait_text("Your backup codes").await?;
+        let backup_codes = shown_codes(driver).await?;
+        finish_codes(driver).await?;
+        driver.wait_url("/settings/2fa").await?;
+        Ok(Totp { secret, backup_codes })
+    }
+
+    /// Adds a passkey to the account of who is signed in, with the authenticator that is plugged in. Ends where the
+    /// page leads.
+    ///
+    /// # Errors
+    /// Where the pages do not lead there.
+    pub async fn add_passkey(&self, driver: &Driver, name: &str, kind: keys::Kind) -> Result {
+        driver.goto(self.at("/settings/passkeys")).await?;
+        let (begin, end) = match kind {
+            keys::Kind::Passkey => ("Add a passkey", "Make the passkey"),
+            keys::Kind::SecurityKey => ("Add a security key", "Touch the key"),
+        };
+        driver.click(begin).await?;
+        driver.wait_url("/settings/passkeys/new").await?;
+        driver.fill("name", name).await?;
+        driver.click(end).await
     }
 
     /// A new browser of 1200 × 800 in which that person is signed in, on the page of a new chat.
@@ -104,6 +194,53 @@ pub async fn sign_in_here(driver: &Driver, username: &str) -> Result {
     driver.fill("username_or_email", username).await?;
     driver.fill("password", PASSWORD).await?;
     driver.click_css("main form button:not([type=button])").await
+}
+
+/// The set-up key that the page shows, as an app takes it.
+///
+/// # Errors
+/// Where there is none.
+pub async fn shown_secret(driver: &Driver) -> Result<String> {
+    Ok(driver.shown("#secret").await?.text().await?.split_whitespace().collect())
+}
+
+/// The backup codes that the page shows.
+///
+/// # Errors
+/// Where there are none.
+pub async fn shown_codes(driver: &Driver) -> Result<Vec<String>> {
+    driver.shown("#codes li").await?;
+    let codes =
+        driver.eval("return [...document.querySelectorAll('#codes li')].map(li => li.innerText.trim())");
+    Ok(serde_json::from_value(codes.await?)?)
+}
+
+/// Waits until the page asks once more who is there, before it does what was asked.
+///
+/// # Errors
+/// When it does not ask.
+pub async fn asked_again(driver: &Driver) -> Result {
+    driver.wait_text("Confirm that it is you").await?;
+    answered(driver).await
+}
+
+/// Forgets the status of a refusal, which the browser's console tells as a failed load.
+///
+/// # Errors
+/// With what else the console tells.
+pub async fn answered(driver: &Driver) -> Result {
+    let told = driver.console_errors().await?;
+    let others: Vec<_> = told.iter().filter(|line| !line.contains("responded with a status of 4")).collect();
+    if others.is_empty() { Ok(()) } else { Err(format!("the console has {others:#?}").into()) }
+}
+
+/// Says that the backup codes are kept, and goes on.
+///
+/// # Errors
+/// Where the page does not show them.
+pub async fn finish_codes(driver: &Driver) -> Result {
+    driver.click_css("main form input[type=checkbox]").await?;
+    driver.click("Finish").await
 }
 
 async fn fill_account(driver: &Driver, username: &str, first: &str, last: &str) -> Result {

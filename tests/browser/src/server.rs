@@ -267,6 +267,23 @@ impl Server {
         Ok(tokio::time::timeout(PATIENCE, child.wait_with_output()).await??)
     }
 
+    /// Runs one statement on its database, beside it: how a test lets time pass for what is stored there. The
+    /// program's clock is the machine's.
+    ///
+    /// # Errors
+    /// Where the statement fails.
+    pub async fn sql(&self, statement: &str) -> Result {
+        match self.env.iter().find(|(name, _)| name == "DATABASE_URL") {
+            Some((_, url)) => parts::postgres::execute(url, statement).await,
+            None => {
+                let database = rusqlite::Connection::open(self.data_dir().join("anteroom.db"))?;
+                database.busy_timeout(PATIENCE)?;
+                database.execute_batch(statement)?;
+                Ok(())
+            }
+        }
+    }
+
     /// Leaves what it printed in `target/screens/NAME.log`, beside the pictures.
     ///
     /// # Errors

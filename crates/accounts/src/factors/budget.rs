@@ -2,16 +2,24 @@
 //! challenges, sessions and factors (SEC-36, SEC-51).
 
 use base::db::DbError;
-use base::{MINUTE, Micros, Tx, args, sql};
+use base::{HOUR, MINUTE, Micros, Tx, args, sql};
 
 use crate::Accounts;
 use crate::passkeys::PasskeyError;
 use crate::sign_in::Refused;
 use crate::throttle::{Limit, Limited, ThrottleError, seconds_until};
 
-/// Each tenth consecutive wrong factor locks.
+/// Each tenth consecutive wrong factor locks: for 15 minutes, then 30, then an hour each time, so that
+/// whoever knows the first factor gets no further by patience.
 const FAILURES_PER_LOCK: i64 = 10;
 const LOCK: Micros = 15 * MINUTE;
+const LONGEST_LOCK: Micros = HOUR;
+
+/// How long the wrong factor locks that makes it `failures` in a row.
+fn lock_after(failures: i64) -> Micros {
+    let doublings = (failures / FAILURES_PER_LOCK - 1).clamp(0, 8);
+    (LOCK << doublings).min(LONGEST_LOCK)
+}
 
 /// What is left after a wrong factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +134,7 @@ impl Accounts {
         if attempt.failures % FAILURES_PER_LOCK != 0 {
             return Ok(None);
         }
-        let until = self.clock.now() + LOCK;
+        let until = self.clock.now() + lock_after(attempt.failures);
         tx.run(sql!("UPDATE users SET factor_locked_until = $2 WHERE id = $1"), args![user_id, until])
             .await?;
         Ok(Some(until))
@@ -141,5 +149,17 @@ pub(crate) fn passkey_failure(error: PasskeyError) -> Result<(), FactorRefused> 
             "Passkeys do not work at this address: the site's public URL is an IP address.",
         )),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SEC-36
+    #[test]
+    fn sec_36_locks_grow_up_to_an_hour() {
+        let minutes = [10, 20, 30, 40, 1_000].map(|failures| lock_after(failures) / MINUTE);
+        assert_eq!(minutes, [15, 30, 60, 60, 60]);
     }
 }

@@ -47,6 +47,9 @@ pub enum ChangeRefused {
     Required,
     #[error("There is nothing to turn off.")]
     NotThere,
+    /// The session has ended meanwhile.
+    #[error("The session has ended.")]
+    SessionOver,
     #[error("An Admin has not allowed codes by e-mail here.")]
     EmailCodesNotAllowed,
     #[error("Confirm your e-mail address first.")]
@@ -113,10 +116,11 @@ impl Accounts {
         client: &Client,
     ) -> Result<FactorAdded, ChangeRefused> {
         let code = totp_code(code).ok_or(ChangeRefused::WrongCode)?;
+        let holder = &principal.session.id;
         let (mut tx, user) = self.begin_own_change(principal).await?;
-        let Some(replaced) = self.activate_totp(&mut tx, &user.id, &code).await? else {
+        let Some(replaced) = self.activate_totp(&mut tx, &user.id, holder, &code).await? else {
             drop(tx);
-            let waits = self.pending_totp(&user.id, "").await?.is_some();
+            let waits = self.pending_totp(&user.id, holder, "").await?.is_some();
             return Err(if waits { ChangeRefused::WrongCode } else { ChangeRefused::NothingPending });
         };
         let notice = if replaced { Notice::TotpReplaced } else { Notice::TotpOn };
@@ -128,7 +132,12 @@ impl Accounts {
     /// Turns the authenticator app off.
     pub async fn disable_totp(&self, principal: &Principal, client: &Client) -> Result<(), ChangeRefused> {
         let (mut tx, user) = self.begin_own_change(principal).await?;
-        let rows = tx.run(sql!("DELETE FROM totp_factors WHERE user_id = $1"), args![&user.id]).await?;
+        let rows = tx
+            .run(
+                sql!("DELETE FROM totp_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL"),
+                args![&user.id],
+            )
+            .await?;
         if rows == 0 {
             return Err(ChangeRefused::NotThere);
         }
@@ -237,12 +246,12 @@ impl Accounts {
         Ok(true)
     }
 
-    /// A transaction that holds the person's own row.
+    /// A transaction that holds the person's own row, in a session that still stands.
     async fn begin_own_change(&self, principal: &Principal) -> Result<(Tx, User), ChangeRefused> {
         let mut tx = self.db.begin().await?;
         match self.hold_user(&mut tx, &principal.user_id).await? {
-            Some(user) => Ok((tx, user)),
-            None => Err(ChangeRefused::NotThere),
+            Some(user) if self.still_stands(&mut tx, principal).await? => Ok((tx, user)),
+            _ => Err(ChangeRefused::SessionOver),
         }
     }
 

@@ -16,6 +16,8 @@ pub const CODE_LIFETIME: Micros = 5 * MINUTE;
 const EMAIL_CODE_DIGITS: usize = 8;
 /// Wrong tries that a holder has, over all its codes (SEC-49).
 const ATTEMPTS: i64 = 5;
+/// How long after its last code a holder's wrong tries stay counted.
+const TRIES_KEPT: Micros = 10 * MINUTE;
 /// Seconds until another code may be sent.
 const RESEND_AFTER_SECS: i64 = 60;
 
@@ -36,8 +38,14 @@ impl Accounts {
         holder: Holder<'_>,
         client: &Client,
     ) -> Result<CodeSent, ThrottleError> {
-        // In one order, so that parallel requests do not wait for each other crosswise.
-        for limit in [Limit::EmailCodeMinute, Limit::EmailCodeHour, Limit::EmailCodeDay] {
+        // The longest wait is the one to tell, and a code that is not sent counts for none. The caller holds
+        // the account's row, so nothing comes in between.
+        let limits = [Limit::EmailCodeDay, Limit::EmailCodeHour, Limit::EmailCodeMinute];
+        for limit in limits {
+            let key = self.throttle_key(limit.key(), &user.id);
+            self.check_throttles_in(tx, limit, &[key]).await?;
+        }
+        for limit in limits {
             self.throttle_in(tx, limit, &user.id).await?;
         }
         let number = u64::from_be_bytes(self.random.bytes::<8>()) % 100_000_000;
@@ -56,6 +64,26 @@ impl Accounts {
         let notice = Notice::EmailCode { code, for_step_up: holder.for_step_up };
         self.notify(tx, user, &notice, Some(client)).await?;
         Ok(CodeSent { resend_after_secs: RESEND_AFTER_SECS, expires_at })
+    }
+
+    /// Until when no code of this session's is taken any more, because five were wrong (SEC-49). A
+    /// challenge ends then; a session waits, and after it the tries begin anew.
+    pub(crate) async fn codes_used_up(
+        &self,
+        tx: &mut Tx,
+        session_id: &str,
+    ) -> Result<Option<Micros>, DbError> {
+        let now = self.clock.now();
+        tx.run(
+            sql!("DELETE FROM email_codes WHERE holder = $1 AND attempts >= $2 AND expires_at <= $3"),
+            args![session_id, ATTEMPTS, now - TRIES_KEPT],
+        )
+        .await?;
+        tx.one(
+            sql!("SELECT expires_at + $3 FROM email_codes WHERE holder = $1 AND attempts >= $2"),
+            args![session_id, ATTEMPTS, TRIES_KEPT],
+        )
+        .await
     }
 
     /// Spends a code: one UPDATE counts the try, one DELETE takes the right code away.

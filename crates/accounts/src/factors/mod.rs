@@ -22,12 +22,21 @@ pub(crate) use change::totp_code;
 pub(crate) use standing::due_at;
 
 /// What is offered as proof of a second factor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Proof<'a> {
     /// A code, tried against every factor whose shape fits.
     Code(&'a str),
     /// The answer to a ceremony of [`crate::Accounts::begin_passkey_check`].
     Passkey { ceremony: &'a str, credential: &'a serde_json::Value },
+}
+
+impl std::fmt::Debug for Proof<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Code(_) => "Code(…)",
+            Self::Passkey { .. } => "Passkey(…)",
+        })
+    }
 }
 
 /// Where a proof belongs: codes by e-mail and passkey ceremonies are bound to it.

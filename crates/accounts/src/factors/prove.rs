@@ -54,7 +54,10 @@ impl Accounts {
         // Without password or factor a mailed code is what proves a person in a session (SEC-57).
         let alone = holder.for_step_up && !standing.password && standing.methods().is_empty();
         if email_codes::is_code(&digits) {
-            let right = (standing.email_codes || alone) && self.spend_email_code(tx, holder, &digits).await?;
+            // One that was mailed before an app or a passkey was there proves nothing in a session any more.
+            let weaker = holder.for_step_up && (standing.totp || standing.passkeys);
+            let counts = (standing.email_codes && !weaker) || alone;
+            let right = counts && self.spend_email_code(tx, holder, &digits).await?;
             if right {
                 tx.run(
                     sql!("UPDATE users SET email_codes_used_at = $2 WHERE id = $1"),

@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 
 use super::totp::STEP;
 use super::*;
-use crate::gate::{CHALLENGE_ATTEMPTS, Challenge, ChallengeToken, Outcome};
 use crate::testing::{self, TestAccounts, client};
 use crate::throttle::ThrottleError;
-use crate::{Accounts, ChangeOrRefused, SecondFactor, SecondFactorRules, User};
+use crate::{Accounts, User};
+
+mod gate;
 
 const TRIES: usize = 20;
 
@@ -72,31 +73,6 @@ impl TestAccounts {
         tx.commit().await.unwrap();
         right
     }
-
-    /// The first factor, and a challenge for the second.
-    async fn challenged(&self, username: &str) -> ChallengeToken {
-        let first = self.first_factor(username).await;
-        match self.complete_login(first, &client("198.51.100.1")).await.unwrap() {
-            Outcome::Challenge(challenge) => challenge.token,
-            Outcome::Session(_) => panic!("no challenge"),
-        }
-    }
-
-    async fn sessions(&self) -> i64 {
-        self.db.one(sql!("SELECT COUNT(*) FROM sessions"), &[]).await.unwrap().unwrap()
-    }
-
-    async fn failures(&self, user: &User) -> i64 {
-        self.db
-            .one(sql!("SELECT factor_failures FROM users WHERE id = $1"), args![&user.id])
-            .await
-            .unwrap()
-            .unwrap()
-    }
-
-    async fn open(&self, token: &ChallengeToken) -> Option<Challenge> {
-        self.challenge(token).await.unwrap()
-    }
 }
 
 /// SEC-42: a code is spent, and with it every older one.
@@ -148,31 +124,35 @@ async fn sec_44_a_new_secret_counts_from_its_first_code_on() {
     let ann = t.person("ann").await;
     let old = t.with_totp(&ann.id).await;
     let decode = |text: &str| data_encoding::BASE32_NOPAD.decode(text.as_bytes()).unwrap();
-    let given_up = decode(&t.begin_totp(&ann.id, "ann").await.unwrap().secret);
-    let pending = t.begin_totp(&ann.id, "ann").await.unwrap();
+    let given_up = decode(&t.begin_totp(&ann.id, "session", "ann").await.unwrap().secret);
+    let pending = t.begin_totp(&ann.id, "session", "ann").await.unwrap();
     assert_eq!(pending.expires_at, t.clock.now() + 10 * MINUTE);
-    assert_eq!(t.pending_totp(&ann.id, "ann").await.unwrap().unwrap().secret, pending.secret);
+    assert_eq!(t.pending_totp(&ann.id, "session", "ann").await.unwrap().unwrap().secret, pending.secret);
     let new = decode(&pending.secret);
     let now = t.clock.now();
     assert!(!t.spend(&ann, &step_code(&new, now, 0)).await, "it waits");
     assert!(t.spend(&ann, &step_code(&old, now, 0)).await, "the old one is good");
     let activate = async |code: String| {
         let mut tx = t.db.begin().await.unwrap();
-        let done = t.activate_totp(&mut tx, &ann.id, &code).await.unwrap();
+        let done = t.activate_totp(&mut tx, &ann.id, "session", &code).await.unwrap();
         tx.commit().await.unwrap();
         done
     };
     assert_eq!(activate(step_code(&given_up, now, 0)).await, None, "a secret begun before is gone");
     assert_eq!(activate(step_code(&new, now, 0)).await, Some(true));
-    assert_eq!(t.pending_totp(&ann.id, "ann").await.unwrap(), None, "shown only while it waits (SEC-45)");
+    assert_eq!(
+        t.pending_totp(&ann.id, "session", "ann").await.unwrap(),
+        None,
+        "shown only while it waits (SEC-45)"
+    );
     assert!(!t.spend(&ann, &step_code(&new, now, 0)).await, "the confirming code is spent");
     t.clock.advance(STEP);
     assert!(!t.spend(&ann, &step_code(&old, now, 1)).await, "the old secret is gone");
     assert!(t.spend(&ann, &step_code(&new, now, 1)).await);
 
-    let late = decode(&t.begin_totp(&ann.id, "ann").await.unwrap().secret);
+    let late = decode(&t.begin_totp(&ann.id, "session", "ann").await.unwrap().secret);
     t.clock.advance(10 * MINUTE);
-    assert_eq!(t.pending_totp(&ann.id, "ann").await.unwrap(), None);
+    assert_eq!(t.pending_totp(&ann.id, "session", "ann").await.unwrap(), None);
     assert_eq!(activate(step_code(&late, t.clock.now(), 0)).await, None, "ten minutes are over");
 }
 
@@ -183,19 +163,19 @@ async fn sec_44_parallel_set_ups_leave_one_secret() {
     let ann = t.person("ann").await;
     let secrets = race(&t.accounts, |accounts, _| {
         let id = ann.id.clone();
-        async move { accounts.begin_totp(&id, "ann").await.unwrap().secret }
+        async move { accounts.begin_totp(&id, "session", "ann").await.unwrap().secret }
     })
     .await;
     let rows: Option<i64> = t.db.one(sql!("SELECT COUNT(*) FROM totp_factors"), &[]).await.unwrap();
     assert_eq!(rows, Some(1));
-    let left = t.pending_totp(&ann.id, "ann").await.unwrap().unwrap().secret;
+    let left = t.pending_totp(&ann.id, "session", "ann").await.unwrap().unwrap().secret;
     assert!(secrets.contains(&left));
     let code = parts::totp::code(&left, t.clock.now() / SECOND);
     let done = race(&t.accounts, |accounts, _| {
         let (id, code) = (ann.id.clone(), code.clone());
         async move {
             let mut tx = accounts.db.begin().await.unwrap();
-            let done = accounts.activate_totp(&mut tx, &id, &code).await.unwrap();
+            let done = accounts.activate_totp(&mut tx, &id, "session", &code).await.unwrap();
             tx.commit().await.unwrap();
             done.is_some()
         }
@@ -398,155 +378,52 @@ async fn sec_49_codes_are_mailed_once_a_minute_five_an_hour_and_twenty_a_day() {
     assert_eq!(limit(t.mail_to(&ann, "more").await), None);
 }
 
-/// SEC-36, SEC-99: parallel wrong answers cannot slip past the lock, nor past a challenge's five.
+/// Secrets that nobody confirmed and codes that nobody used do not stay behind; what is in use does.
 #[tokio::test]
-async fn sec_36_twenty_parallel_wrong_answers_stop_at_five_a_challenge_and_ten_an_account() {
-    let t = testing::accounts("wrong-race").await;
-    let ann = t.person("ann").await;
-    let secret = t.with_totp(&ann.id).await;
-    let token = t.challenged("ann").await;
-    let answer = |accounts: Accounts, token: ChallengeToken| async move {
-        match accounts.answer_challenge(&token, Proof::Code("0"), &client("198.51.100.1")).await {
-            Err(FactorRefused::Wrong(left)) => format!("{} left", left.tries),
-            Err(FactorRefused::Gone) => "gone".to_owned(),
-            Err(FactorRefused::Locked { retry_after_secs }) => format!("locked {retry_after_secs}"),
-            other => panic!("{other:?}"),
-        }
-    };
-    let mut one = race(&t.accounts, |accounts, _| answer(accounts, token.clone())).await;
-    one.sort();
-    let mut want: Vec<String> = (0..CHALLENGE_ATTEMPTS).map(|n| format!("{n} left")).collect();
-    want.splice(0..0, vec!["gone".to_owned(); TRIES - 5]);
-    want.sort();
-    assert_eq!(one, want);
-    assert_eq!(t.failures(&ann).await, 5);
-    assert!(t.open(&token).await.is_none());
-
-    let mut tokens = Vec::new();
-    for _ in 0..TRIES {
-        tokens.push(t.challenged("ann").await);
-        // The limit of sign-ins is not what is tried here.
-        t.clock.advance(3 * SECOND);
-    }
-    let many = race(&t.accounts, |accounts, n| answer(accounts, tokens[n].clone())).await;
-    assert_eq!(many.iter().filter(|one| *one == "4 left").count(), 4);
-    assert_eq!(many.iter().filter(|one| *one == "locked 900").count(), 16, "{many:?}");
-    assert_eq!(t.failures(&ann).await, 10);
-    // What was refused for the lock has cost the challenge nothing.
-    let mut attempts = Vec::new();
-    for token in &tokens {
-        attempts.push(t.open(token).await.unwrap().attempts);
-    }
-    assert_eq!(attempts.iter().sum::<i64>(), 5, "{attempts:?}");
-    let right = step_code(&secret, t.clock.now(), 0);
-    let refused = t.answer_challenge(&tokens[0], Proof::Code(&right), &client("198.51.100.1")).await;
-    assert!(matches!(refused, Err(FactorRefused::Locked { .. })), "the right one, too");
-}
-
-/// SEC-37, SEC-99
-#[tokio::test]
-async fn sec_37_of_twenty_right_answers_to_one_challenge_one_makes_a_session() {
-    let t = testing::accounts("challenge-race").await;
-    let ann = t.person("ann").await;
+async fn what_waited_in_vain_is_swept() {
+    let t = testing::accounts("factors-sweep").await;
+    let (ann, ben) = (t.person("ann").await, t.person("ben").await);
     t.with_totp(&ann.id).await;
-    let codes = t.codes(&ann).await;
-    let more = codes.clone();
-    let token = t.challenged("ann").await;
-    // Ten different right codes, each twice: the challenge is what there is one of.
-    let entered = race(&t.accounts, |accounts, n| {
-        let (token, code) = (token.clone(), more[n % 10].clone());
-        async move {
-            match accounts.answer_challenge(&token, Proof::Code(&code), &client("198.51.100.1")).await {
-                Ok(_) => true,
-                Err(FactorRefused::Gone) => false,
-                Err(other) => panic!("{other:?}"),
-            }
-        }
-    })
-    .await;
-    assert_eq!(entered.iter().filter(|one| **one).count(), 1);
-    assert_eq!(t.sessions().await, 1);
-    assert_eq!(t.failures(&ann).await, 0, "a right one is no failure");
-    assert_eq!(t.backup_codes(&ann.id).await.unwrap().unwrap().left, 9, "the others are not spent");
+    t.begin_totp(&ann.id, "session", "ann").await.unwrap();
+    t.mail_to(&ben, "one").await.unwrap();
+    let left = async || {
+        let count = sql!("SELECT (SELECT COUNT(*) FROM totp_factors), (SELECT COUNT(*) FROM email_codes)");
+        let left: Option<(i64, i64)> = t.db.one(count, &[]).await.unwrap();
+        left.unwrap()
+    };
+    t.clock.advance(10 * MINUTE - SECOND);
+    t.sweep().await.unwrap();
+    assert_eq!(left().await, (2, 1));
+    t.clock.advance(SECOND);
+    t.sweep().await.unwrap();
+    assert_eq!(left().await, (1, 1), "the wrong tries of a challenge count as long as it lives");
+    t.clock.advance(5 * MINUTE);
+    t.sweep().await.unwrap();
+    assert_eq!(left().await, (1, 0));
+    assert!(t.standing(&ann.id).await.unwrap().unwrap().totp);
 }
 
-/// SEC-35, SEC-37, SEC-99: a challenge that can only enrol enrols once, and verifies nothing.
+/// SEC-61: what a session asked for that ended while the request waited is not done: neither a factor of its own nor
+/// another address.
 #[tokio::test]
-async fn sec_35_of_twenty_parallel_enrolments_one_counts() {
-    let t = testing::accounts("enrol-race").await;
+async fn sec_61_an_ended_session_changes_nothing_more() {
+    let t = testing::accounts("ended-session").await;
     let ann = t.person("ann").await;
-    let rules = SecondFactorRules { required_of_everyone: true, grace_days: 0, ..Default::default() };
+    let rules = crate::SecondFactorRules { email_codes: true, ..Default::default() };
     t.save_second_factor("test", &rules).await.unwrap();
-    let (token, other) = (t.challenged("ann").await, t.challenged("ann").await);
-    let pending = t.begin_totp(&ann.id, "ann").await.unwrap();
+    let session = t.session("ann").await;
+    let principal = t.principal(&session.token).await.unwrap().unwrap();
+    let pending = t.begin_totp(&ann.id, &session.id, "ann").await.unwrap();
     let code = parts::totp::code(&pending.secret, t.clock.now() / SECOND);
-    let verify = t.answer_challenge(&token, Proof::Code(&code), &client("198.51.100.1")).await;
-    assert!(matches!(verify, Err(FactorRefused::Gone)), "{verify:?}");
-    let done = race(&t.accounts, |accounts, n| {
-        let (token, code) = (if n % 2 == 0 { token.clone() } else { other.clone() }, code.clone());
-        async move {
-            match accounts.enrol_totp(&token, &code, &client("198.51.100.1")).await {
-                Ok(enrolled) => enrolled.backup_codes.map(|codes| codes.len()),
-                Err(ChangeOrRefused::Refused(FactorRefused::Gone)) => None,
-                Err(other) => panic!("{other:?}"),
-            }
-        }
-    })
-    .await;
-    assert_eq!(done.into_iter().flatten().collect::<Vec<_>>(), [10]);
-    assert_eq!(t.sessions().await, 1);
-    // From now on there is a factor, and it is asked for.
-    let token = t.challenged("ann").await;
-    assert!(!t.open(&token).await.unwrap().enrol);
-    let again = t.enrol_totp(&token, &code, &client("198.51.100.1")).await;
-    assert!(matches!(again, Err(ChangeOrRefused::Refused(FactorRefused::Gone))), "{again:?}");
-}
-
-/// SEC-39: what has not the shape of a code is wrong, and a factor that the account has not proves nothing.
-#[tokio::test]
-async fn sec_39_only_the_accounts_own_factors_prove_something() {
-    let t = testing::accounts("own-factors").await;
-    let ann = t.person("ann").await;
-    let secret = t.with_totp(&ann.id).await;
-    let codes = t.codes(&ann).await;
-    let standing = t.standing(&ann.id).await.unwrap().unwrap();
-    assert_eq!(standing.methods(), [SecondFactor::Totp, SecondFactor::BackupCode]);
-    let mut token = t.challenged("ann").await;
-    let id = t.open(&token).await.unwrap().id;
-    // Codes by e-mail are not among them, so a code for this very challenge is none.
-    t.mail_to(&ann, &id).await.unwrap();
-    let mailed = t.mailed().await;
-    let long = "9".repeat(10_000);
-    for wrong in [mailed.as_str(), "", "0", "１２３４５６", "12345é", "\0", &long] {
-        let refused = t.answer_challenge(&token, Proof::Code(wrong), &client("198.51.100.1")).await;
-        assert!(matches!(refused, Err(FactorRefused::Wrong(_))), "{wrong}");
-        if t.open(&token).await.is_none() {
-            token = t.challenged("ann").await;
-        }
-    }
-    let spaced = step_code(&secret, t.clock.now(), 0);
-    let spaced = format!(" {} {}", &spaced[..3], &spaced[3..]);
-    t.answer_challenge(&token, Proof::Code(&spaced), &client("198.51.100.1")).await.unwrap();
-    // Without another factor backup codes are none either.
-    t.db.run(sql!("DELETE FROM totp_factors"), &[]).await.unwrap();
+    // The guard has let the request in; then the person changes the password elsewhere.
+    t.end_all_sessions(&ann.id, None).await.unwrap();
+    let here = client("198.51.100.1");
+    let refused = t.confirm_totp(&principal, &code, &here).await;
+    assert!(matches!(refused, Err(ChangeRefused::SessionOver)), "{refused:?}");
+    let refused = t.set_email_codes(&principal, true, &here).await;
+    assert!(matches!(refused, Err(ChangeRefused::SessionOver)), "{refused:?}");
+    let refused = t.request_email_change(&principal, "mine@example.org", &here).await;
+    assert!(matches!(refused, Err(crate::RecoveryError::SessionOver)), "{refused:?}");
     assert_eq!(t.standing(&ann.id).await.unwrap().unwrap().methods(), []);
-    let mut tx = t.db.begin().await.unwrap();
-    let proof = Proof::Code(&codes[0]);
-    let proved = t.prove(&mut tx, &ann, holder(&ann, "one"), proof, &client("198.51.100.1")).await.unwrap();
-    assert!(proved.is_none());
-}
-
-/// SEC-40
-#[tokio::test]
-async fn sec_40_secrets_are_of_160_bits_and_never_the_same() {
-    let t = testing::accounts("secrets").await;
-    let ann = t.person("ann").await;
-    let mut seen = Vec::new();
-    for _ in 0..50 {
-        let pending = t.begin_totp(&ann.id, "ann").await.unwrap();
-        let secret = data_encoding::BASE32_NOPAD.decode(pending.secret.as_bytes()).unwrap();
-        assert_eq!(secret.len(), 20);
-        assert!(!seen.contains(&secret));
-        seen.push(secret);
-    }
+    assert_eq!(t.pending_email_change(&ann.id).await.unwrap(), None);
 }

@@ -145,8 +145,15 @@ fn context(user_id: &str, id: &str) -> String {
 
 impl Accounts {
     /// Makes a new secret that waits for its first code; one that waited before is gone, an active
-    /// one stays until then (SEC-44). `account` is what the app shows beside the site's name.
-    pub async fn begin_totp(&self, user_id: &str, account: &str) -> Result<PendingTotp, DbError> {
+    /// one stays until then (SEC-44). It belongs to `holder`, the id of the session or the challenge:
+    /// neither a second session sees it, nor does anybody confirm a secret that somebody else began.
+    /// `account` is what the app shows beside the site's name.
+    pub async fn begin_totp(
+        &self,
+        user_id: &str,
+        holder: &str,
+        account: &str,
+    ) -> Result<PendingTotp, DbError> {
         let now = self.clock.now();
         let id = self.random.id(now);
         let secret = self.random.bytes::<SECRET_BYTES>();
@@ -163,25 +170,31 @@ impl Accounts {
             .await?;
         tx.run(
             sql!(
-                "INSERT INTO totp_factors (id, user_id, secret, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)"
+                "INSERT INTO totp_factors (id, user_id, secret, holder, created_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6)"
             ),
-            args![&id, user_id, &sealed, now, expires_at],
+            args![&id, user_id, &sealed, holder, now, expires_at],
         )
         .await?;
         tx.commit().await?;
         Ok(PendingTotp::new(&secret, &self.settings().general.site_name, account, expires_at))
     }
 
-    /// The secret that waits for its first code, if one does.
-    pub async fn pending_totp(&self, user_id: &str, account: &str) -> Result<Option<PendingTotp>, DbError> {
+    /// The secret of this holder that waits for its first code, if one does.
+    pub async fn pending_totp(
+        &self,
+        user_id: &str,
+        holder: &str,
+        account: &str,
+    ) -> Result<Option<PendingTotp>, DbError> {
         let stored: Option<Stored> = self
             .db
             .one(
                 sql!(
                     "SELECT id, secret, last_step, expires_at FROM totp_factors
-                     WHERE user_id = $1 AND confirmed_at IS NULL AND expires_at > $2"
+                     WHERE user_id = $1 AND holder = $3 AND confirmed_at IS NULL AND expires_at > $2"
                 ),
-                args![user_id, self.clock.now()],
+                args![user_id, self.clock.now(), holder],
             )
             .await?;
         let Some(stored) = stored else { return Ok(None) };
@@ -230,12 +243,13 @@ impl Accounts {
         Ok(rows == 1)
     }
 
-    /// Makes the waiting secret the active one if `code` is its own; the code is spent with it. Gives
-    /// whether an older one went, or `None` for a wrong code or where nothing waits.
+    /// Makes the secret that waits for this holder the active one if `code` is its own; the code is
+    /// spent with it. Gives whether an older one went, or `None` for a wrong code or where nothing waits.
     pub(crate) async fn activate_totp(
         &self,
         tx: &mut Tx,
         user_id: &str,
+        holder: &str,
         code: &str,
     ) -> Result<Option<bool>, DbError> {
         let now = self.clock.now();
@@ -243,9 +257,9 @@ impl Accounts {
             .one(
                 sql!(
                     "SELECT id, secret, last_step, expires_at FROM totp_factors
-                     WHERE user_id = $1 AND confirmed_at IS NULL AND expires_at > $2"
+                     WHERE user_id = $1 AND holder = $3 AND confirmed_at IS NULL AND expires_at > $2"
                 ),
-                args![user_id, now],
+                args![user_id, now, holder],
             )
             .await?;
         let Some(stored) = stored else { return Ok(None) };
@@ -260,7 +274,7 @@ impl Accounts {
         let rows = tx
             .run(
                 sql!(
-                    "UPDATE totp_factors SET confirmed_at = $2, expires_at = NULL, last_step = $3
+                    "UPDATE totp_factors SET confirmed_at = $2, expires_at = NULL, holder = NULL, last_step = $3
                      WHERE id = $1 AND confirmed_at IS NULL"
                 ),
                 args![&stored.id, now, step],

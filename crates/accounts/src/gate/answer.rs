@@ -76,7 +76,7 @@ impl Accounts {
     }
 
     /// Sets up an authenticator app in a challenge that can only enrol; the secret waits by
-    /// [`Accounts::begin_totp`].
+    /// [`Accounts::begin_totp`] with the challenge's id as holder.
     pub async fn enrol_totp(
         &self,
         token: &ChallengeToken,
@@ -85,8 +85,8 @@ impl Accounts {
     ) -> Result<Enrolled, ChangeOrRefused> {
         let challenge = self.enrolling(token).await?;
         let code = totp_code(code).ok_or(ChangeRefused::WrongCode)?;
-        let (mut tx, _, _) = self.begin_answer(&challenge).await?;
-        if self.activate_totp(&mut tx, &challenge.user.id, &code).await?.is_none() {
+        let mut tx = self.begin_enrolment(&challenge).await?;
+        if self.activate_totp(&mut tx, &challenge.user.id, &challenge.id, &code).await?.is_none() {
             // The person reads the secret: a mistyped code is no guess, only the tries are counted.
             self.forgive(&mut tx, &challenge.user.id).await?;
             tx.commit().await?;
@@ -106,7 +106,7 @@ impl Accounts {
         client: &Client,
     ) -> Result<Enrolled, ChangeOrRefused> {
         let challenge = self.enrolling(token).await?;
-        let (mut tx, _, _) = self.begin_answer(&challenge).await?;
+        let mut tx = self.begin_enrolment(&challenge).await?;
         let user_id = &challenge.user.id;
         let added = self.finish_passkey(&mut tx, &challenge.id, user_id, ceremony, name, credential).await;
         let added = match added {
@@ -162,6 +162,16 @@ impl Accounts {
             .await?;
         let attempts = attempts.ok_or(FactorRefused::Gone)?;
         Ok((tx, attempt, Left { tries: CHALLENGE_ATTEMPTS - attempts }))
+    }
+
+    /// The same for an enrolment. It is open only while the account still must enrol: one that has got
+    /// a factor meanwhile, as when codes by e-mail were allowed again, is asked for that (SEC-35).
+    async fn begin_enrolment(&self, challenge: &Challenge) -> Result<Tx, FactorRefused> {
+        let (mut tx, _, _) = self.begin_answer(challenge).await?;
+        if !self.standing_in(&mut tx, &challenge.user.id).await?.must_enrol(self.clock.now()) {
+            return Err(FactorRefused::Gone);
+        }
+        Ok(tx)
     }
 
     /// A wrong answer: counted, and mailed, for somebody knows the first factor (SEC-32).

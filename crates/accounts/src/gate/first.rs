@@ -24,7 +24,7 @@ pub struct FirstFactor {
     pub(super) link: Option<String>,
     pub(super) onward: Onward,
     /// The challenge of an earlier try, to be answered now.
-    pub(super) resumed: Option<ChallengeToken>,
+    pub(super) resumed: Option<(ChallengeToken, bool)>,
 }
 
 /// What a right password still has to settle in the database.
@@ -118,9 +118,9 @@ impl FirstFactor {
     }
 
     /// Comes back to the challenge of an earlier try, if it is good and of the same account, instead of
-    /// making another one: a code that was mailed belongs to it (SEC-48).
-    pub fn resuming(self, challenge: Option<ChallengeToken>) -> Self {
-        Self { resumed: challenge, ..self }
+    /// making another one: where a code for it is at hand, or was mailed and is on its way (SEC-48).
+    pub fn resuming(self, challenge: Option<ChallengeToken>, at_hand: bool) -> Self {
+        Self { resumed: challenge.map(|token| (token, at_hand)), ..self }
     }
 
     pub(crate) fn user_id(&self) -> &str {

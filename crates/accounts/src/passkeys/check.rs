@@ -188,6 +188,8 @@ impl Accounts {
         let user_id = answer
             .get_user_unique_id()
             .and_then(|handle| std::str::from_utf8(handle).ok())
+            // PostgreSQL takes no NUL in a text.
+            .filter(|handle| !handle.contains('\0'))
             .ok_or(PasskeyError::NotAccepted)?;
         let mut stored: Stored = self
             .db

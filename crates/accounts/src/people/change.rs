@@ -212,8 +212,10 @@ impl Accounts {
         let mut change = self.begin_change(actor.into(), person, Permission::UsersManage).await?;
         change.allow(Permissions::NONE)?;
         let user_id = change.user.id.clone();
-        let ended = self.end_all_in(&mut change.tx, &user_id, None).await?;
+        // The users' row first, as everywhere: whoever signs in meanwhile holds it.
+        change.tx.run(sql!("UPDATE users SET failures = failures WHERE id = $1"), args![&user_id]).await?;
         change.tx.run(sql!("DELETE FROM challenges WHERE user_id = $1"), args![&user_id]).await?;
+        let ended = self.end_all_in(&mut change.tx, &user_id, None).await?;
         let changed = change.finish(!ended.is_empty()).await?;
         self.announce_sessions(ended);
         Ok(changed)
@@ -314,10 +316,10 @@ pub(crate) async fn is_last_admin(tx: &mut Tx, user_id: &str) -> Result<bool, Db
     Ok(admins.len() == 1 && admins.first().is_some_and(|id| id == user_id))
 }
 
-/// What the actor holds. Afresh: they may have been demoted since the request began.
+/// What the actor holds. Afresh: they may have been demoted or signed out since the request began.
 pub(super) async fn own(tx: &mut Tx, actor: Actor<'_>) -> Result<Permissions, DbError> {
     match actor {
-        Actor::Person(actor) => held_while_active(tx, &actor.user_id).await,
+        Actor::Person(actor) => held_while_active(tx, actor).await,
         Actor::Operator => Ok(Permissions::all()),
     }
 }
@@ -337,17 +339,19 @@ async fn held(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
     Ok(Permissions::from_list(list.as_deref()))
 }
 
-/// What a person's roles grant; nothing while the account is shut.
-async fn held_while_active(tx: &mut Tx, user_id: &str) -> Result<Permissions, DbError> {
+/// What a person's roles grant; nothing while the account is shut, nor once the session has ended
+/// that the request came with.
+async fn held_while_active(tx: &mut Tx, actor: &Principal) -> Result<Permissions, DbError> {
     let list: Option<String> = tx
         .one(
             sql!(
                 "SELECT COALESCE(string_agg(rp.permission, ','), '')
                  FROM users u JOIN user_roles ur ON ur.user_id = u.id
                    JOIN role_permissions rp ON rp.role_id = ur.role_id
-                 WHERE u.id = $1 AND u.deactivated_at IS NULL"
+                 WHERE u.id = $1 AND u.deactivated_at IS NULL
+                   AND EXISTS (SELECT 1 FROM sessions s WHERE s.id = $2 AND s.user_id = u.id)"
             ),
-            args![user_id],
+            args![&actor.user_id, &actor.session.id],
         )
         .await?;
     Ok(Permissions::from_list(list.as_deref()))

@@ -118,3 +118,20 @@ async fn sec_28_unlock_lifts_the_lock_of_wrong_second_factors_too() {
     let person = t.find_person("ann").await.unwrap().unwrap();
     assert_eq!((person.factor_lock(t.clock.now()), person.factors.totp), (None, true));
 }
+
+/// SEC-60, SEC-80: an Admin whose session ended while the request waited for its turn changes nobody any more.
+#[tokio::test]
+async fn sec_60_an_ended_session_of_an_admin_changes_nobody() {
+    let t = testing::accounts("reset-admin").await;
+    t.with_role("boss", ROLE_ADMIN).await;
+    let other = t.with_role("other", ROLE_ADMIN).await;
+    t.person("ann").await;
+    let (boss, stolen) = (acting(&t, "boss").await, acting(&t, "other").await);
+    enrol(&t, &other.id).await;
+    assert!(t.reset_factors(&boss, "other", "stolen laptop").await.unwrap().changed);
+    let refused = t.promote(&stolen, "ann").await;
+    assert!(matches!(refused, Err(PeopleError::NotAllowed)), "{refused:?}");
+    let refused = t.set_role_second_factor(&stolen, "Admin", false, 7).await;
+    assert!(matches!(refused, Err(PeopleError::NotAllowed)), "{refused:?}");
+    assert!(t.promote(&boss, "ann").await.unwrap().changed);
+}

@@ -40,6 +40,9 @@ impl Accounts {
         }
         let mut tx = self.db.begin().await?;
         let user = self.hold_lasting(&mut tx, &principal.user_id).await?.ok_or(RecoveryError::SessionOver)?;
+        if !self.still_stands(&mut tx, principal).await? {
+            return Err(RecoveryError::SessionOver);
+        }
         if user.email == email.as_str() {
             return Err(RecoveryError::field("email", "This is the address that your account has already."));
         }
@@ -116,8 +119,9 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Gives the account its former address back, ends every session and challenge, and mails a link to
-    /// set a new password: whoever changed the address may know the old one.
+    /// Gives the account its former address back, ends every session and challenge, takes away the
+    /// factors that were set up since the change, and mails a link to set a new password: whoever
+    /// changed the address may know the old one, and may have left a passkey behind.
     ///
     /// # Errors
     /// As [`Accounts::confirm_email_change`].
@@ -126,8 +130,10 @@ impl Accounts {
         let mut tx = self.db.begin().await?;
         let user = self.hold_lasting(&mut tx, &user.id).await?.ok_or(RecoveryError::BadToken)?;
         let info = self.consume_token(&mut tx, Purpose::RevertEmail, token).await?;
-        let email = info.and_then(|info| info.email).ok_or(RecoveryError::BadToken)?;
+        let info = info.ok_or(RecoveryError::BadToken)?;
+        let email = info.email.ok_or(RecoveryError::BadToken)?;
         let user = self.store_address(&mut tx, &user, &email).await?;
+        self.drop_factors_since(&mut tx, &user.id, info.created_at).await?;
         for purpose in [Purpose::ChangeEmail, Purpose::ResetPassword] {
             self.void_tokens(&mut tx, purpose, Some(&user.id)).await?;
         }
@@ -138,6 +144,22 @@ impl Accounts {
         self.announce_sessions(ended);
         self.mail_waits();
         Ok(user)
+    }
+
+    /// Second factors that whoever changed the address could have set up since.
+    async fn drop_factors_since(&self, tx: &mut Tx, user_id: &str, since: Micros) -> Result<(), DbError> {
+        let newer = [
+            sql!("DELETE FROM passkeys WHERE user_id = $1 AND created_at >= $2"),
+            sql!(
+                "DELETE FROM totp_factors WHERE user_id = $1 AND (confirmed_at IS NULL OR confirmed_at >= $2)"
+            ),
+            sql!("DELETE FROM backup_code_sets WHERE user_id = $1 AND created_at >= $2"),
+            sql!("UPDATE users SET email_codes_since = NULL WHERE id = $1 AND email_codes_since >= $2"),
+        ];
+        for statement in newer {
+            tx.run(statement, args![user_id, since]).await?;
+        }
+        Ok(())
     }
 
     /// Sets the address, confirmed as of now. A sign-up that only waits for it gives way, as to the

@@ -198,6 +198,41 @@ mod tests {
         }
     }
 
+    /// People of the first version keep everything; Admins get their days of grace from when somebody
+    /// was last seen.
+    #[tokio::test]
+    async fn an_older_database_is_brought_up_with_its_people() {
+        let folder = std::env::temp_dir().join(format!("anteroom-base-older-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("anteroom.db");
+        {
+            let old = rusqlite::Connection::open(&file).unwrap();
+            old.execute_batch(&for_engine(MIGRATIONS[0].text, Engine::Sqlite)).unwrap();
+            old.execute_batch(
+                "CREATE TABLE schema_migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL);
+                 INSERT INTO schema_migrations VALUES (1, '0001_first', 1);
+                 INSERT INTO users (id, username, username_canonical, first_name, last_name, created_at, last_seen_at, search)
+                   VALUES ('u', 'Ann', 'ann', 'Ann', 'Lee', 1, 777, 'ann');
+                 INSERT INTO challenges (id, token_hash, user_id, method, ip, user_agent, created_at, expires_at)
+                   VALUES ('c', 'h', 'u', 'password', '::1', '', 1, 2);",
+            )
+            .unwrap();
+        }
+        let db = Db::open(&super::super::Location::Sqlite(file), 1_000).await.unwrap();
+        let rows: Vec<(String, bool, i64, i64)> = db
+            .all(
+                sql!("SELECT name, second_factor_required, second_factor_since, grace_days FROM roles ORDER BY id"),
+                &[],
+            )
+            .await
+            .unwrap();
+        assert_eq!(rows, [("Admin".to_owned(), true, 777, 7), ("User".to_owned(), false, 0, 7)]);
+        let enrol: Option<bool> = db.one(sql!("SELECT enrol FROM challenges"), &[]).await.unwrap();
+        assert_eq!(enrol, Some(false));
+        db.close().await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
     #[test]
     fn each_engine_gets_its_own_text() {
         let text = "CREATE TABLE a (id TEXT);\n\n-- only: postgres\nCREATE FUNCTION f(x TEXT) …;\n\n-- only: sqlite\nSELECT 1;\n\nSELECT 2;";

@@ -1,9 +1,14 @@
 //! The product in a real browser, one program for all so that one turn is taken at a time.
 
 mod answers;
+mod authenticator;
 mod controls;
 mod keyboard;
 mod main_way;
 mod no_script;
 mod pages;
+mod pages_accounts;
+mod passkeys;
+mod recovery;
+mod second_factor;
 mod sessions;

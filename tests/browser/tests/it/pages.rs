@@ -13,7 +13,7 @@ const LOOKS: [(&str, u32, u32, bool); 4] = [
 ];
 
 /// Looks at the page that is open.
-async fn look(driver: &Driver, name: &str) -> Result {
+pub(super) async fn look(driver: &Driver, name: &str) -> Result {
     for (words, width, height, dark) in LOOKS {
         driver.look(width, height, dark).await?;
         // Two frames later it is laid out anew.
@@ -38,7 +38,7 @@ async fn look(driver: &Driver, name: &str) -> Result {
     if faults.is_empty() { Ok(()) } else { Err(format!("{name}: the console has {faults:#?}").into()) }
 }
 
-async fn look_at(driver: &Driver, house: &House, path: &str, name: &str) -> Result {
+pub(super) async fn look_at(driver: &Driver, house: &House, path: &str, name: &str) -> Result {
     driver.goto(house.at(path)).await?;
     look(driver, name).await
 }
