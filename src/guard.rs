@@ -30,8 +30,8 @@ use crate::http::log::Seen;
 use crate::pages;
 use crate::view::{Flash, Kind, Theme};
 
-/// What a handler knows of its request.
-#[derive(Clone, Debug)]
+/// What a handler knows of its request. `Debug` shows which one it is and no secret.
+#[derive(Clone)]
 pub struct Ctx {
     pub app: App,
     pub principal: Option<Arc<Principal>>,
@@ -52,6 +52,15 @@ pub struct Ctx {
     /// Secret behind the form tokens of a person who is not signed in.
     visitor: String,
     new_visitor: bool,
+}
+
+impl std::fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ctx")
+            .field("path", &self.path)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ctx {

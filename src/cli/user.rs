@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::{Failure, doctor};
 use crate::app::App;
 use crate::joining;
+use crate::view::format::masked;
 
 #[derive(Subcommand)]
 pub enum UserCommand {
@@ -139,13 +140,6 @@ fn mail_words(app: &App, email: &str) -> String {
 }
 
 /// An address as far as its owner knows it again: `a…@example.org`.
-fn masked(email: &str) -> String {
-    match email.split_once('@') {
-        Some((local, domain)) => format!("{}…@{domain}", local.chars().take(1).collect::<String>()),
-        None => "…".to_owned(),
-    }
-}
-
 async fn create(app: &App, create: Create) -> Result<(), Failure> {
     let mut password = String::new();
     std::io::stdin()

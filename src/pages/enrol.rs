@@ -1,7 +1,7 @@
 //! `/login/2fa/enrol`: setting up the second factor that an account must have, in the middle of its
 //! sign-in (SEC-3, SEC-35). Nothing else is open until then.
 
-use accounts::passkeys::{PasskeyKind, PasskeyUser};
+use accounts::passkeys::PasskeyUser;
 use accounts::{ChangeOrRefused, ChangeRefused, Enrolled, FactorRefused, Outcome, PendingTotp};
 use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,6 +14,8 @@ use crate::http::answer::{self, see_other, see_other_with, with_wait};
 use crate::http::csrf;
 use crate::http::input::Input;
 use crate::joining;
+use crate::pages::settings::passkeys::kind_of;
+use crate::pages::settings::second_factor::secret;
 use crate::pages::{backup_codes, second_factor, sign_in};
 use crate::view::qr::Qr;
 use crate::view::{Field, Flash, Kind, Page, filters};
@@ -131,16 +133,7 @@ async fn generate(ctx: &Ctx, challenged: &Challenged, as_json: bool) -> Result<R
     if !as_json {
         return Ok(see_other(PATH));
     }
-    let mut response = answer::json(
-        StatusCode::OK,
-        &json!({
-            "secret": pending.secret,
-            "uri": pending.uri,
-            "issuer": pending.issuer,
-            "account": pending.account,
-            "expires_at": pending.expires_at,
-        }),
-    );
+    let mut response = secret(&pending);
     no_store(&mut response);
     Ok(response)
 }
@@ -162,14 +155,6 @@ pub async fn passkey_options(
     let user = PasskeyUser::new(&challenged.user, &name);
     let options = ctx.app.accounts.begin_passkey(&challenged.id, user, kind).await?;
     Ok(answer::json(StatusCode::OK, &options))
-}
-
-fn kind_of(name: &str) -> Result<PasskeyKind, AppError> {
-    match name {
-        "" | "passkey" => Ok(PasskeyKind::Passkey),
-        "security-key" => Ok(PasskeyKind::SecurityKey),
-        _ => Err(AppError::field("kind", "This must be passkey or security-key.")),
-    }
 }
 
 async fn finish(

@@ -16,6 +16,7 @@ use crate::http::answer::{self, see_other, see_other_with, with_wait};
 use crate::http::cookies::{self, Cookie};
 use crate::http::input::Input;
 use crate::pages::sign_in;
+use crate::view::format::masked;
 use crate::view::{Field, Flash, Kind, Page, filters};
 
 pub const PATH: &str = "/login/2fa";
@@ -338,16 +339,6 @@ fn by_name(name: &str) -> Option<SecondFactor> {
     [SecondFactor::Totp, SecondFactor::Email, SecondFactor::BackupCode, SecondFactor::Passkey]
         .into_iter()
         .find(|method| method.name() == name)
-}
-
-/// `m•••@lindqvist.example`: enough to know which inbox, too little to write to it.
-pub fn masked(email: &str) -> String {
-    match email.split_once('@') {
-        Some((local, domain)) => {
-            format!("{}•••@{domain}", local.chars().next().map(String::from).unwrap_or_default())
-        }
-        None => String::new(),
-    }
 }
 
 #[cfg(test)]

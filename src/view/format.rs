@@ -246,6 +246,16 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
+/// `m•••@lindqvist.example`: enough to know which inbox, too little to write to it.
+pub fn masked(email: &str) -> String {
+    match email.split_once('@') {
+        Some((local, domain)) => {
+            format!("{}•••@{domain}", local.chars().next().map(String::from).unwrap_or_default())
+        }
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

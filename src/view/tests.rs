@@ -126,7 +126,9 @@ fn a_field_ties_its_error_to_itself_and_escapes_what_was_typed() {
     assert!(html.contains("aria-invalid=\"true\" aria-describedby=\"username_or_email-error\""));
     assert!(html.contains("id=\"username_or_email-error\""));
     assert!(html.contains("aria-describedby=\"password-hint\""));
-    assert!(html.contains("<a href=\"/forgot\">Forgot it?</a>"));
+    // After the field, where the keyboard comes by on its way out.
+    let link = html.find("<a class=\"field-aside\" href=\"/forgot\">Forgot it?</a>").unwrap();
+    assert!(link > html.find("name=\"password\"").unwrap());
     assert!(!html.contains("never sent back"));
     assert!(html.contains("name=\"csrf_token\" value=\"token\""));
     assert!(html.contains("<b>Mind &#60;this&#62;</b><p>Body</p>"));

@@ -93,7 +93,7 @@ async fn sec_60_the_operator_resets_factors_and_passwords() {
     assert_eq!(short.code, Some(1), "{short:?}");
     assert!(short.err.contains("3 to 200 characters"), "{short:?}");
     let out = run(&["user", "reset-2fa", "Root"]).await;
-    assert!(out.contains("root has no second factor any more") && out.contains("r…@example.org"), "{out}");
+    assert!(out.contains("root has no second factor any more") && out.contains("r•••@example.org"), "{out}");
     assert_eq!(run(&["user", "reset-2fa", "root"]).await, "root had no second factor.\n");
     let out = run(&["user", "reset-password", "root"]).await;
     assert!(

@@ -10,8 +10,9 @@ use crate::outbox::Mail;
 use crate::throttle::Client;
 use crate::user::User;
 
-/// Something that an account's owner hears of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something that an account's owner hears of. `Debug` shows its kind alone: it may hold a code or
+/// a link.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Notice {
     /// A sign-in from a browser that the account was not used with before.
     NewDevice,
@@ -89,7 +90,31 @@ pub enum Notice {
     },
 }
 
+impl std::fmt::Debug for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Notice({})", self.kind())
+    }
+}
+
 impl Notice {
+    /// What it holds, for [`Plain`].
+    fn details(&self) -> String {
+        match self {
+            Self::SignedInAfterFailures { failures } => format!("failures: {failures}"),
+            Self::SecondFactorLocked { until } => format!("until: {until}"),
+            Self::BackupCodeUsed { left } => format!("left: {left}"),
+            Self::PasskeyAdded { name } | Self::PasskeyRemoved { name } => format!("name: {name:?}"),
+            Self::FactorsReset { by, reason } => format!("by: {by:?}, reason: {reason:?}"),
+            Self::EmailCode { code, for_step_up } => format!("code: {code:?}, for_step_up: {for_step_up}"),
+            Self::ResetLink { token, by_admin } => format!("token: {token:?}, by_admin: {by_admin}"),
+            Self::ConfirmNewEmail { token } => format!("token: {token:?}"),
+            Self::EmailChanged { new_email, revert_token } => {
+                format!("new_email: {new_email:?}, revert_token: {revert_token:?}")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// The kind of the mail in the outbox, for example `new_device`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -145,7 +170,7 @@ impl Notices for Plain {
             kind: notice.kind().to_owned(),
             recipient: to.to_owned(),
             subject: format!("{}: {}", site, notice.kind()),
-            text: format!("{} {notice:?}", user.username),
+            text: format!("{} {}: {}", user.username, notice.kind(), notice.details()),
             html: format!("<p>{}</p>", notice.kind()),
         }
     }

@@ -39,8 +39,8 @@ impl FromRow for MailTrouble {
     }
 }
 
-/// A mail as the templates make it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A mail as the templates make it. `Debug` leaves its bodies out: they may hold a live link.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Mail {
     /// What it is, for example `verify_email`.
     pub kind: String,
@@ -49,6 +49,12 @@ pub struct Mail {
     pub subject: String,
     pub text: String,
     pub html: String,
+}
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mail").field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
 /// A mail that this worker may send now.

@@ -41,7 +41,7 @@ pub(crate) struct FactorState {
 }
 
 /// The session that the request came with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SessionInfo {
     /// For lists, logs and open streams; no secret.
     pub id: String,
@@ -52,6 +52,12 @@ pub struct SessionInfo {
     /// When the person last proved who they are; step-up counts from here (SEC-57).
     pub step_up_at: Micros,
     pub expires_at: Micros,
+}
+
+impl std::fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionInfo").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl FactorState {

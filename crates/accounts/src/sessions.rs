@@ -22,8 +22,7 @@ pub const MAX_SESSIONS: i64 = 50;
 /// Last-seen times younger than this are not written again, in microseconds.
 const SEEN_AFTER: Micros = 30 * SECOND;
 
-/// A session just made.
-#[derive(Debug)]
+/// A session just made. `Debug` shows its id and nothing that opens anything.
 pub struct NewSession {
     /// For the cookie.
     pub token: SessionToken,
@@ -35,6 +34,12 @@ pub struct NewSession {
     pub device: Option<DeviceToken>,
     /// What became of the identity that was to be linked by this sign-in, where there was one.
     pub link: Option<LinkEnd>,
+}
+
+impl std::fmt::Debug for NewSession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewSession").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// A session as its owner and the Admin see it.
@@ -342,14 +347,6 @@ impl Accounts {
     /// A new token for a session whose holder has just proved who they are; its id, CSRF secret
     /// and open streams stay (SEC-78). `None` where the session has ended or was renewed by
     /// another request with the same old token.
-    pub async fn renew_session(&self, token: &SessionToken) -> Result<Option<SessionToken>, DbError> {
-        let mut tx = self.db.begin().await?;
-        let renewed = self.renew_session_in(&mut tx, token).await?;
-        tx.commit().await?;
-        Ok(renewed)
-    }
-
-    /// The same in the caller's transaction.
     pub(crate) async fn renew_session_in(
         &self,
         tx: &mut Tx,

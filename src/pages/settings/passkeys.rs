@@ -47,7 +47,8 @@ struct NewPasskeyPage {
     error: Option<String>,
 }
 
-fn kind_of(word: &str) -> Result<PasskeyKind, AppError> {
+/// The kind that a form or a program names.
+pub fn kind_of(word: &str) -> Result<PasskeyKind, AppError> {
     match word {
         "" | "passkey" => Ok(PasskeyKind::Passkey),
         "security-key" => Ok(PasskeyKind::SecurityKey),

@@ -221,7 +221,7 @@ pub async fn submit(ctx: Ctx, member: Member, mut input: Input) -> Result<Respon
 }
 
 /// The one answer in JSON that holds the secret.
-fn secret(pending: &PendingTotp) -> Response {
+pub fn secret(pending: &PendingTotp) -> Response {
     answer::json(
         StatusCode::OK,
         &json!({

@@ -25,13 +25,19 @@ pub struct Factors {
     pub password_changed_at: Option<Micros>,
 }
 
-/// A factor is in place.
-#[derive(Debug, PartialEq, Eq)]
+/// A factor is in place. `Debug` leaves the codes out.
+#[derive(PartialEq, Eq)]
 pub struct FactorAdded {
     /// The new set, where the account had none: shown now and never again.
     pub backup_codes: Option<Vec<String>>,
     /// It took the place of an older one.
     pub replaced: bool,
+}
+
+impl std::fmt::Debug for FactorAdded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FactorAdded").field("replaced", &self.replaced).finish_non_exhaustive()
+    }
 }
 
 /// Why a change of factors was refused, in words for the page.

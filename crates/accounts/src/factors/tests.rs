@@ -63,7 +63,7 @@ impl TestAccounts {
     /// The newest code that was mailed.
     async fn mailed(&self) -> String {
         let mails = self.claim_due_mail(100).await.unwrap();
-        let text = mails.into_iter().rev().map(|m| m.mail.text).find(|t| t.contains("EmailCode")).unwrap();
+        let text = mails.into_iter().rev().map(|m| m.mail.text).find(|t| t.contains("email_code: ")).unwrap();
         text.split('"').nth(1).unwrap().to_owned()
     }
 

@@ -23,12 +23,17 @@ pub struct Entered {
     pub backup_codes_left: Option<i64>,
 }
 
-/// A factor was set up in the middle of a sign-in, and the person is in.
-#[derive(Debug)]
+/// A factor was set up in the middle of a sign-in, and the person is in. `Debug` leaves the codes out.
 pub struct Enrolled {
     pub entered: Entered,
     /// The new set, where the account had none: shown now and never again.
     pub backup_codes: Option<Vec<String>>,
+}
+
+impl std::fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Enrolled").field("entered", &self.entered).finish_non_exhaustive()
+    }
 }
 
 /// A factor that was proved.

@@ -21,13 +21,6 @@ impl Accounts {
             .await
     }
 
-    /// How many of them an account has.
-    pub async fn passkey_count(&self, user_id: &str) -> Result<i64, DbError> {
-        let count =
-            self.db.one(sql!("SELECT COUNT(*) FROM passkeys WHERE user_id = $1"), args![user_id]).await?;
-        Ok(count.unwrap_or(0))
-    }
-
     /// Gives one another name. `false` where the account has no such passkey.
     ///
     /// # Errors
