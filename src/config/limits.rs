@@ -32,6 +32,10 @@ section! {
         factor_mail: u32 = 1,
         /// Sign-ins with a passkey that pages prepare, a minute from one address.
         passkey_ip: u32 = 60,
+        /// Sign-ins at providers that begin, a minute from one address (SEC-68).
+        trip_ip: u32 = 60,
+        /// Mails an hour to one address that link a provider's account (SEC-71).
+        link_mail: u32 = 3,
         /// Answers that are being written for one person at once.
         generations_per_user: u32 = 8,
         /// Open event streams of one person: tabs that follow an answer.
@@ -41,7 +45,7 @@ section! {
 
 impl Limits {
     /// Every limit of how often, with the number in force.
-    pub fn all(&self) -> [(Limit, u32); 12] {
+    pub fn all(&self) -> [(Limit, u32); 14] {
         [
             (Limit::SignInAccountIp, self.sign_in_account_ip),
             (Limit::SignInIp, self.sign_in_ip),
@@ -55,6 +59,8 @@ impl Limits {
             (Limit::EmailCodeDay, self.email_code_day),
             (Limit::FactorMail, self.factor_mail),
             (Limit::PasskeyIp, self.passkey_ip),
+            (Limit::TripIp, self.trip_ip),
+            (Limit::LinkMail, self.link_mail),
         ]
     }
 

@@ -183,6 +183,9 @@ fn words(site: &str, user: &User, notice: &Notice) -> Words {
         Notice::ConfirmNewEmail { .. } | Notice::EmailChanged { .. } | Notice::EmailReverted => {
             address(site, user, notice)
         }
+        Notice::IdentityLinked { .. } | Notice::IdentityUnlinked { .. } | Notice::LinkIdentity { .. } => {
+            identity(site, notice)
+        }
         Notice::EmailCode { code, for_step_up } => code_mail(site, code, *for_step_up),
         _ => factor(site, notice),
     }
@@ -302,6 +305,41 @@ fn address(site: &str, user: &User, notice: &Notice) -> Words {
         )
         .and("A second mail brings a link to set a new password. Use it: whoever changed the address may know the old one. Then look at your second factors, too.")
         .button("Look at your second factors", "/settings/2fa"),
+    }
+}
+
+fn identity(site: &str, notice: &Notice) -> Words {
+    const CONNECTIONS: &str = "/settings/connections";
+    let look = "Look at your linked accounts";
+    let named = |provider: &str, shown_as: &str| format!("{} at {}", quoted(shown_as, 60), quoted(provider, 40));
+    match notice {
+        Notice::LinkIdentity { token, provider, shown_as } => Words::new(
+            format!("Link another way to sign in to {site}"),
+            &format!(
+                "Somebody signed in as {} and wants to sign in to your account at {site} that way. If that was you, \
+                 open this link in the same browser.",
+                named(provider, shown_as)
+            ),
+        )
+        .button("Link it with my account", format!("/login/link/{token}"))
+        .after("The link works once, within 30 minutes, and only in the browser that asked for it.")
+        .otherwise(
+            "It was not you? Then leave the link alone: without it nothing is linked, and nobody got in.",
+            Advice::Nothing,
+        ),
+        Notice::IdentityUnlinked { provider, shown_as } => Words::new(
+            format!("A way to sign in to {site} was unlinked"),
+            &format!("{} no longer signs in to your account at {site}.", named(provider, shown_as)),
+        )
+        .and(SIGNED_OUT)
+        .button(look, CONNECTIONS),
+        Notice::IdentityLinked { provider, shown_as } => Words::new(
+            format!("Another way to sign in to {site}"),
+            &format!("{} can sign in to your account at {site} from now on.", named(provider, shown_as)),
+        )
+        .button(look, CONNECTIONS),
+        // The others have their own words.
+        _ => Words::new(format!("Something changed at {site}"), "Your account was changed."),
     }
 }
 

@@ -41,6 +41,9 @@ fn every_kind() -> Vec<Notice> {
         Notice::EmailChanged { new_email: "new@example.net".into(), revert_token: Some(token()) },
         Notice::EmailChanged { new_email: "new@example.net".into(), revert_token: None },
         Notice::EmailReverted,
+        Notice::IdentityLinked { provider: "GitHub".into(), shown_as: "octo.ann".into() },
+        Notice::IdentityUnlinked { provider: "GitHub".into(), shown_as: "octo.ann".into() },
+        Notice::LinkIdentity { token: token(), provider: "GitHub".into(), shown_as: "octo.ann".into() },
     ]
 }
 
@@ -122,7 +125,7 @@ fn sec_96_every_mail_says_what_when_where_and_what_if_it_was_not_you() {
 fn sec_96_the_way_out_is_concrete() {
     for notice in every_kind() {
         let harmless = match &notice {
-            Notice::ResetLink { .. } | Notice::ConfirmNewEmail { .. } => true,
+            Notice::ResetLink { .. } | Notice::ConfirmNewEmail { .. } | Notice::LinkIdentity { .. } => true,
             Notice::EmailChanged { revert_token, .. } => revert_token.is_none(),
             _ => false,
         };

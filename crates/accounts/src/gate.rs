@@ -19,9 +19,8 @@
 //! ```
 
 mod answer;
+mod first;
 mod token;
-
-use std::fmt;
 
 use base::db::{DbError, FromRow, Row};
 use base::{MINUTE, Micros, Tx, args, sql};
@@ -29,7 +28,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use answer::Proved;
 pub use answer::{ChangeOrRefused, Enrolled, Entered};
-pub use token::{ChallengeToken, DeviceToken, SessionToken};
+pub(crate) use first::Settlement;
+pub use first::{FirstFactor, Onward};
+pub use token::{ChallengeToken, DeviceToken, LinkToken, SessionToken, TripToken};
 
 use crate::Accounts;
 use crate::factors::Holder;
@@ -45,83 +46,6 @@ pub const CHALLENGE_LIFETIME: Micros = 10 * MINUTE;
 pub const CHALLENGE_ATTEMPTS: i64 = 5;
 /// One slip of the finger is not told (SEC-32).
 const FAILURES_WORTH_A_MAIL: i64 = 2;
-
-/// Proof that someone passed a first factor. Only this crate makes one, at the place where the
-/// factor was checked.
-pub struct FirstFactor {
-    user_id: String,
-    method: &'static str,
-    settlement: Option<Settlement>,
-    /// It proves possession and knowledge (or the finger) at once: a passkey that verified its user.
-    is_both: bool,
-    onward: Onward,
-    /// The challenge of an earlier try, and whether it is to be answered at once.
-    resumed: Option<(ChallengeToken, bool)>,
-}
-
-/// What a right password still has to settle in the database.
-pub(crate) struct Settlement {
-    /// The PHC string that the password matched.
-    pub(crate) stored: String,
-    /// A newer hash of the same password.
-    pub(crate) renewed: Option<String>,
-    /// The counters to check and reset, in key order.
-    pub(crate) throttle_keys: Vec<String>,
-    /// Failed sign-ins in a row before this one.
-    pub(crate) failures: i64,
-}
-
-/// Where a person wanted to go when they signed in; it waits with the challenge.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Onward {
-    /// A path of ours.
-    pub next: Option<String>,
-    /// A prompt that met an ended session, sealed by the application.
-    pub carry: Option<String>,
-}
-
-impl FirstFactor {
-    fn new(user_id: &str, method: &'static str) -> Self {
-        let user_id = user_id.to_owned();
-        Self { user_id, method, settlement: None, is_both: false, onward: Onward::default(), resumed: None }
-    }
-
-    pub(crate) fn by_password(user_id: &str, settlement: Settlement) -> Self {
-        Self { settlement: Some(settlement), ..Self::new(user_id, "password") }
-    }
-
-    /// The person set the password in this very request.
-    pub(crate) fn new_password(user_id: &str) -> Self {
-        Self::new(user_id, "password")
-    }
-
-    /// A passkey that verified its user: no second factor is asked for (SEC-54).
-    pub(crate) fn by_passkey(user_id: &str) -> Self {
-        Self { is_both: true, ..Self::new(user_id, "passkey") }
-    }
-
-    /// Remembers where to go afterwards.
-    pub fn onward(self, onward: Onward) -> Self {
-        Self { onward, ..self }
-    }
-
-    /// Comes back to the challenge of an earlier try, if it is good and of the same account, instead of
-    /// making another one: where a code for it is at hand, or was mailed and is on its way (SEC-48).
-    pub fn resuming(self, challenge: Option<ChallengeToken>, at_hand: bool) -> Self {
-        Self { resumed: challenge.map(|token| (token, at_hand)), ..self }
-    }
-
-    /// What is left to settle, where only the factor counts and nobody signs in (step-up).
-    pub(crate) fn into_settlement(self) -> Option<Settlement> {
-        self.settlement
-    }
-}
-
-impl fmt::Debug for FirstFactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FirstFactor").field("user_id", &self.user_id).field("method", &self.method).finish()
-    }
-}
 
 /// A kind of second factor, by its name in the JSON contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,6 +104,8 @@ pub struct Challenge {
     pub enrol: bool,
     pub onward: Onward,
     failures_before: i64,
+    /// The hash of the pending link that it ends with.
+    link: Option<String>,
 }
 
 impl FromRow for Challenge {
@@ -193,6 +119,7 @@ impl FromRow for Challenge {
             enrol: row.get("enrol")?,
             onward: Onward { next: row.get("next_path")?, carry: row.get("carry")? },
             failures_before: row.get("failures_before")?,
+            link: row.get("link_hash")?,
         })
     }
 }
@@ -200,7 +127,11 @@ impl FromRow for Challenge {
 /// How somebody got past the gate, for the session and its mails.
 struct Entry<'a> {
     method: String,
+    /// The provider stood for the second factor.
+    stands: bool,
     failures_before: i64,
+    /// The hash of the pending link to settle.
+    link: Option<&'a str>,
     client: &'a Client,
 }
 
@@ -212,6 +143,10 @@ impl Accounts {
     /// confirm its address first (SEC-9).
     pub async fn complete_login(&self, first: FirstFactor, client: &Client) -> Result<Outcome, Refused> {
         let mut tx = self.db.begin().await?;
+        if first.roles.is_some() {
+            // Before the person's row: one order of locks everywhere.
+            tx.lock("admins").await?;
+        }
         let mut failures_before = 0;
         if let Some(settlement) = &first.settlement {
             failures_before = settlement.failures;
@@ -220,30 +155,61 @@ impl Accounts {
         let Some(user) = self.admit(&mut tx, &first.user_id).await? else {
             return Err(Refused::Invalid { resend_verification: None });
         };
+        if let Some(identity) = &first.identity
+            && !self.use_identity(&mut tx, &user.id, identity).await?
+        {
+            return Err(Refused::Invalid { resend_verification: None });
+        }
+        let changed = match &first.roles {
+            Some(claim) => self.apply_roles(&mut tx, &user.id, claim).await?,
+            None => false,
+        };
         let standing = self.standing_in(&mut tx, &user.id).await?;
         if first.is_both && !standing.passkeys {
             // They were taken away since this one was checked (SEC-60).
             return Err(Refused::Invalid { resend_verification: None });
         }
-        let methods = if first.is_both { Vec::new() } else { standing.methods() };
-        if methods.is_empty() && !standing.must_enrol(self.clock.now()) {
-            let entry = Entry { method: first.method.to_owned(), failures_before, client };
+        let methods = if first.is_both || first.stands { Vec::new() } else { standing.methods() };
+        if methods.is_empty() && (first.stands || !standing.must_enrol(self.clock.now())) {
+            let entry = Entry {
+                method: first.method,
+                stands: first.stands,
+                failures_before,
+                link: first.link.as_deref(),
+                client,
+            };
             let (session, dropped) = self.enter(&mut tx, user, entry).await?;
             tx.commit().await?;
+            self.announce_changed(changed, &session.user.id);
             self.announce_sessions(dropped);
             self.mail_waits();
             return Ok(Outcome::Session(session));
         }
         if let Some(resumed) = self.resumed(&mut tx, &first, &methods).await? {
             tx.commit().await?;
+            self.announce_changed(changed, &user.id);
             return Ok(Outcome::Challenge(resumed));
         }
-        let waiting =
-            Waiting { method: first.method, onward: &first.onward, failures_before, methods, client };
+        let waiting = Waiting {
+            method: &first.method,
+            onward: &first.onward,
+            failures_before,
+            methods,
+            link: first.link.as_deref(),
+            client,
+        };
         let challenge = self.create_challenge(&mut tx, &user, waiting).await?;
         tx.commit().await?;
+        self.announce_changed(changed, &user.id);
         self.mail_waits();
         Ok(Outcome::Challenge(challenge))
+    }
+
+    /// Open streams ask anew what somebody may see whose roles changed.
+    fn announce_changed(&self, changed: bool, user_id: &str) {
+        if changed {
+            self.announce_user(user_id);
+        }
     }
 
     /// The challenge that this factor comes back to.
@@ -260,7 +226,8 @@ impl Accounts {
         let expires_at: Option<Micros> = tx
             .one(
                 sql!(
-                    "UPDATE challenges SET next_path = COALESCE($6, next_path), carry = COALESCE($7, carry)
+                    "UPDATE challenges SET next_path = COALESCE($6, next_path), carry = COALESCE($7, carry),
+                       link_hash = $8
                      WHERE token_hash = $1 AND user_id = $2 AND NOT enrol AND consumed_at IS NULL AND expires_at > $3
                        AND attempts < $4
                        AND ($5 OR EXISTS (SELECT 1 FROM email_codes e WHERE e.holder = challenges.id AND e.expires_at > $3))
@@ -273,7 +240,8 @@ impl Accounts {
                     CHALLENGE_ATTEMPTS,
                     at_hand,
                     &first.onward.next,
-                    &first.onward.carry
+                    &first.onward.carry,
+                    &first.link
                 ],
             )
             .await?;
@@ -311,7 +279,7 @@ impl Accounts {
         user: User,
         entry: Entry<'_>,
     ) -> Result<(NewSession, Vec<String>), DbError> {
-        let Entry { method, failures_before, client } = entry;
+        let Entry { method, stands, failures_before, link, client } = entry;
         let before: Option<Option<Micros>> =
             tx.one(sql!("SELECT last_sign_in_at FROM users WHERE id = $1"), args![&user.id]).await?;
         let is_first = before.flatten().is_none();
@@ -328,8 +296,13 @@ impl Accounts {
             let notice = Notice::SignedInAfterFailures { failures: failures_before };
             self.notify(tx, &user, &notice, Some(client)).await?;
         }
-        let (mut session, dropped) = self.create_session(tx, user, &method, client).await?;
+        let link = match link {
+            Some(hash) => Some(self.link_pending(tx, &user, hash, client).await?),
+            None => None,
+        };
+        let (mut session, dropped) = self.create_session(tx, user, &method, stands, client).await?;
         session.device = met.token;
+        session.link = link;
         Ok((session, dropped))
     }
 
@@ -339,7 +312,7 @@ impl Accounts {
         user: &User,
         waiting: Waiting<'_>,
     ) -> Result<NewChallenge, DbError> {
-        let Waiting { method, onward, failures_before, methods, client } = waiting;
+        let Waiting { method, onward, failures_before, methods, link, client } = waiting;
         let now = self.clock.now();
         let token = ChallengeToken::new(self.random.token());
         let id = self.random.id(now);
@@ -348,8 +321,8 @@ impl Accounts {
         tx.run(
             sql!(
                 "INSERT INTO challenges (id, token_hash, user_id, method, ip, user_agent, created_at, expires_at,
-                   enrol, next_path, carry, failures_before)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+                   enrol, next_path, carry, failures_before, link_hash)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
             ),
             args![
                 &id,
@@ -363,7 +336,8 @@ impl Accounts {
                 enrol,
                 &onward.next,
                 &onward.carry,
-                failures_before
+                failures_before,
+                link
             ],
         )
         .await?;
@@ -387,7 +361,7 @@ impl Accounts {
             .one(
                 sql!(
                     "SELECT c.id AS challenge_id, c.method, c.attempts, c.expires_at AS challenge_expires_at, c.enrol,
-                       c.next_path, c.carry, c.failures_before,
+                       c.next_path, c.carry, c.failures_before, c.link_hash,
                        u.id, u.username, u.email, u.first_name, u.last_name, u.created_at, u.email_verified_at,
                        u.deactivated_at, u.expires_at, u.last_seen_at
                      FROM challenges c JOIN users u ON u.id = c.user_id
@@ -412,71 +386,9 @@ struct Waiting<'a> {
     onward: &'a Onward,
     failures_before: i64,
     methods: Vec<SecondFactor>,
+    link: Option<&'a str>,
     client: &'a Client,
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test panics to fail")]
-mod tests {
-    use super::*;
-    use crate::testing;
-
-    /// SEC-33, SEC-34, SEC-39
-    #[tokio::test]
-    async fn sec_33_with_a_second_factor_there_is_a_challenge_and_no_session() {
-        let t = testing::accounts("gate").await;
-        let ann = t.person("ann").await;
-        let first = t.first_factor("ann").await;
-        let client = testing::client("203.0.113.9");
-        t.with_totp(&ann.id).await;
-        let outcome = t.complete_login(first, &client).await.unwrap();
-        let Outcome::Challenge(challenge) = outcome else { panic!("a session without the second factor") };
-        assert_eq!(challenge.methods, [SecondFactor::Totp]);
-        assert!(!challenge.enrol);
-        assert_eq!(challenge.token.as_str().len(), 43);
-        let sessions: Option<i64> = t.db.one(sql!("SELECT COUNT(*) FROM sessions"), &[]).await.unwrap();
-        assert_eq!(sessions, Some(0));
-        // Its token, put into the other cookie, opens nothing.
-        let smuggled = SessionToken::from_cookie(challenge.token.as_str()).unwrap();
-        assert_eq!(t.principal(&smuggled).await.unwrap(), None);
-        assert_eq!(t.challenge(&challenge.token).await.unwrap().unwrap().user.id, ann.id);
-        t.clock.advance(CHALLENGE_LIFETIME);
-        assert_eq!(t.challenge(&challenge.token).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_cancelled_challenge_is_gone_and_a_stored_token_is_only_a_hash() {
-        let t = testing::accounts("gate-cancel").await;
-        let ann = t.person("ann").await;
-        t.with_totp(&ann.id).await;
-        let first = t.first_factor("ann").await;
-        let client = testing::client("203.0.113.9");
-        let outcome = t.complete_login(first, &client).await.unwrap();
-        let Outcome::Challenge(challenge) = outcome else { panic!("no challenge") };
-        let stored: Option<String> = t.db.one(sql!("SELECT token_hash FROM challenges"), &[]).await.unwrap();
-        assert_eq!(stored.unwrap(), base::random::token_hash(challenge.token.as_str()));
-        t.cancel_challenge(&challenge.token).await.unwrap();
-        assert_eq!(t.challenge(&challenge.token).await.unwrap(), None);
-        assert_eq!(serde_json::to_string(&[SecondFactor::BackupCode]).unwrap(), "[\"backup-code\"]");
-    }
-
-    /// SEC-38
-    #[tokio::test]
-    async fn sec_38_who_was_deactivated_in_between_gets_no_session() {
-        let t = testing::accounts("gate-late").await;
-        let ann = t.person("ann").await;
-        let first = t.first_factor("ann").await;
-        t.db.run(sql!("UPDATE users SET deactivated_at = 1 WHERE id = $1"), args![&ann.id]).await.unwrap();
-        let refused = t.complete_login(first, &testing::client("203.0.113.9")).await.unwrap_err();
-        assert!(matches!(refused, Refused::Invalid { .. }));
-    }
-
-    #[test]
-    fn cookies_that_cannot_be_tokens_are_turned_away_early() {
-        assert!(SessionToken::from_cookie(&"a".repeat(43)).is_some());
-        for bad in ["", "a", &"a".repeat(44), &"ä".repeat(43), &format!("{}'", "a".repeat(42))] {
-            assert!(SessionToken::from_cookie(bad).is_none(), "{bad}");
-        }
-        assert_eq!(format!("{:?}", SessionToken::from_cookie(&"a".repeat(43)).unwrap()), "SessionToken(…)");
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ pub mod errors;
 pub mod factors;
 pub mod gate;
 pub mod identifier;
+pub mod identities;
 mod key_check;
 pub mod notices;
 pub mod outbox;
@@ -41,10 +42,14 @@ pub use factors::{
     BackupCodes, ChangeRefused, CodeSent, FactorAdded, FactorRefused, Factors, PendingTotp, Proof, Standing,
 };
 pub use gate::{
-    Challenge, ChallengeToken, ChangeOrRefused, DeviceToken, Enrolled, Entered, FirstFactor, NewChallenge,
-    Onward, Outcome, SecondFactor, SessionToken,
+    Challenge, ChallengeToken, ChangeOrRefused, DeviceToken, Enrolled, Entered, FirstFactor, LinkToken,
+    NewChallenge, Onward, Outcome, SecondFactor, SessionToken, TripToken,
 };
 pub use identifier::{Email, Identifier, Username};
+pub use identities::{
+    ArriveError, Arrived, Decision, FinishedTrip, Identity, LinkEnd, LinkError, LiveProvider, NewTrip,
+    PendingLink, Preview, ProviderRules, RoleClaim, Stands, TripPurpose, TripSecrets, Vouched,
+};
 pub use notices::{Circumstances, Notice, Notices};
 pub use outbox::{ClaimedMail, Mail, MailTrouble};
 pub use passkeys::{
@@ -149,6 +154,7 @@ pub struct Accounts {
     defaults: Arc<Settings>,
     settings: Arc<RwLock<Arc<Settings>>>,
     seen: sessions::Seen,
+    live_providers: Arc<RwLock<Arc<[LiveProvider]>>>,
     ended: broadcast::Sender<Ended>,
     notices: Arc<dyn Notices>,
     relying_party: Option<RelyingParty>,
@@ -181,6 +187,7 @@ impl Accounts {
             defaults: Arc::new(options.settings),
             settings: Arc::new(RwLock::new(Arc::new(settings))),
             seen: sessions::Seen::default(),
+            live_providers: Arc::new(RwLock::new(Arc::from([]))),
             ended: broadcast::channel(256).0,
             notices: options.notices,
             relying_party: options.relying_party,

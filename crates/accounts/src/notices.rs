@@ -73,6 +73,21 @@ pub enum Notice {
     },
     /// To the address that is back.
     EmailReverted,
+    /// From now on this identity signs in. `provider` is its label, `shown_as` what it calls the person.
+    IdentityLinked {
+        provider: String,
+        shown_as: String,
+    },
+    IdentityUnlinked {
+        provider: String,
+        shown_as: String,
+    },
+    /// The link that proves the account, to link this identity with it (SEC-71).
+    LinkIdentity {
+        token: String,
+        provider: String,
+        shown_as: String,
+    },
 }
 
 impl std::fmt::Debug for Notice {
@@ -124,6 +139,9 @@ impl Notice {
             Self::ConfirmNewEmail { .. } => "confirm_new_email",
             Self::EmailChanged { .. } => "email_changed",
             Self::EmailReverted => "email_reverted",
+            Self::IdentityLinked { .. } => "identity_linked",
+            Self::IdentityUnlinked { .. } => "identity_unlinked",
+            Self::LinkIdentity { .. } => "link_identity",
         }
     }
 }

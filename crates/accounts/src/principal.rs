@@ -36,6 +36,8 @@ pub(crate) struct FactorState {
     pub(crate) email_codes: bool,
     pub(crate) role_due_at: Option<Micros>,
     pub(crate) created_at: Micros,
+    /// The provider that the session came by stood for the second factor (SEC-73).
+    pub(crate) stands: bool,
 }
 
 /// The session that the request came with.
@@ -61,7 +63,8 @@ impl std::fmt::Debug for SessionInfo {
 impl FactorState {
     /// By when a factor must be set up; `None` where none is needed or one is there.
     pub(crate) fn enrol_by(&self, rules: &SecondFactorRules, is_privileged: bool) -> Option<Micros> {
-        let enrolled = self.strong || (self.email_codes && rules.email_codes && !is_privileged);
+        let enrolled =
+            self.stands || self.strong || (self.email_codes && rules.email_codes && !is_privileged);
         if enrolled { None } else { due_at(rules, self.role_due_at, self.created_at) }
     }
 }
@@ -73,6 +76,7 @@ impl FromRow for FactorState {
             email_codes: row.get("has_email_codes")?,
             role_due_at: row.get("role_due_at")?,
             created_at: row.get("user_created_at")?,
+            stands: row.get("stands")?,
         })
     }
 }

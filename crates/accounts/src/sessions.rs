@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::Accounts;
 use crate::gate::{DeviceToken, SessionToken};
+use crate::identities::LinkEnd;
 use crate::permission::{Permission, Permissions};
 use crate::principal::{FactorState, Principal, SessionInfo};
 use crate::throttle::{Client, json_list};
@@ -31,6 +32,8 @@ pub struct NewSession {
     pub user: User,
     /// For the browser's own cookie, where it has none yet (SEC-32).
     pub device: Option<DeviceToken>,
+    /// What became of the identity that was to be linked by this sign-in, where there was one.
+    pub link: Option<LinkEnd>,
 }
 
 impl std::fmt::Debug for NewSession {
@@ -138,7 +141,7 @@ impl Accounts {
             .db
             .one(
                 sql!(
-                    "SELECT s.id AS session_id, s.csrf_secret, s.created_at, s.last_seen_at, s.step_up_at, s.expires_at,
+                    "SELECT s.id AS session_id, s.csrf_secret, s.created_at, s.last_seen_at, s.step_up_at, s.expires_at, s.stands,
                        u.id AS user_id, u.username, u.email, u.first_name, u.last_name, u.email_verified_at,
                        u.created_at AS user_created_at,
                        u.email_codes_since IS NOT NULL AND u.email_verified_at IS NOT NULL AS has_email_codes,
@@ -170,6 +173,7 @@ impl Accounts {
         tx: &mut Tx,
         user: User,
         method: &str,
+        stands: bool,
         client: &Client,
     ) -> Result<(NewSession, Vec<String>), DbError> {
         let now = self.clock.now();
@@ -180,12 +184,13 @@ impl Accounts {
             expires_at: now + self.session_absolute,
             user,
             device: None,
+            link: None,
         };
         tx.run(
             sql!(
                 "INSERT INTO sessions (id, token_hash, user_id, csrf_secret, method, ip, user_agent, created_at,
-                   last_seen_at, expires_at, step_up_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $8)"
+                   last_seen_at, expires_at, step_up_at, stands)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $8, $10)"
             ),
             args![
                 &session.id,
@@ -196,7 +201,8 @@ impl Accounts {
                 &client.ip.to_string(),
                 &client.user_agent,
                 now,
-                session.expires_at
+                session.expires_at,
+                stands
             ],
         )
         .await?;
@@ -377,7 +383,7 @@ impl Accounts {
             .db
             .all(
                 sql!(
-                    "SELECT s.id, u.created_at AS user_created_at,
+                    "SELECT s.id, s.stands, u.created_at AS user_created_at,
                        u.email_codes_since IS NOT NULL AND u.email_verified_at IS NOT NULL AS has_email_codes,
                        EXISTS (SELECT 1 FROM totp_factors t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL)
                          OR EXISTS (SELECT 1 FROM passkeys p WHERE p.user_id = u.id) AS has_factor,

@@ -78,7 +78,8 @@ pub struct Prepared {
     pub last_name: String,
     pub username: Username,
     pub email: Email,
-    phc: String,
+    /// `None` for somebody who comes by a provider and has no password.
+    phc: Option<String>,
 }
 
 /// A new account, with the proof that its person just set the password.
@@ -118,6 +119,18 @@ pub enum SignUpError {
     NoRole(String),
     #[error(transparent)]
     Db(#[from] DbError),
+}
+
+impl Prepared {
+    /// An account without a password; the names are cleaned by [`clean_name`].
+    pub(crate) fn without_password(
+        first_name: String,
+        last_name: String,
+        username: Username,
+        email: Email,
+    ) -> Self {
+        Self { first_name, last_name, username, email, phc: None }
+    }
 }
 
 impl Accounts {
@@ -192,7 +205,7 @@ impl Accounts {
     pub async fn prepare_new(&self, checked: Checked) -> Result<Prepared, Busy> {
         let phc = self.hasher.hash(&checked.password).await?;
         let Checked { first_name, last_name, username, email, .. } = checked;
-        Ok(Prepared { first_name, last_name, username, email, phc })
+        Ok(Prepared { first_name, last_name, username, email, phc: Some(phc) })
     }
 
     /// Inserts the account with a role (id or name) beside User's. With `verified` its address
@@ -330,7 +343,7 @@ impl Accounts {
         self.create_token(tx, Purpose::VerifyEmail, Some(&user.id), Some(&user.email)).await
     }
 
-    async fn owner_of(&self, tx: &mut Tx, email: &str) -> Result<Option<User>, DbError> {
+    pub(crate) async fn owner_of(&self, tx: &mut Tx, email: &str) -> Result<Option<User>, DbError> {
         tx.one(
             sql!(
                 "SELECT id, username, email, first_name, last_name, created_at, email_verified_at, deactivated_at,
@@ -415,6 +428,17 @@ impl Accounts {
 
 const USERNAME_TAKEN: &str = "This username is taken. Choose another.";
 
+/// What somebody else calls a person, made fit for a name; it may come out empty.
+pub(crate) fn clean_name(text: &str) -> String {
+    let kept: String = text.chars().filter(|c| !c.is_control() && !turns(*c)).collect();
+    cut(kept.trim(), NAME_MAX).trim_end().to_owned()
+}
+
+/// Characters that turn the direction of the text make one name look like another.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A trimmed name of 1 to 80 code points without control and direction characters.
 fn name(typed: &str, what: &str) -> Result<String, String> {
     let typed = typed.trim();
@@ -424,8 +448,6 @@ fn name(typed: &str, what: &str) -> Result<String, String> {
     if typed.chars().count() > NAME_MAX {
         return Err(format!("Use at most {NAME_MAX} characters for the {what}."));
     }
-    // Characters that turn the direction of the text make one name look like another.
-    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     if typed.chars().any(|c| c.is_control() || turns(c)) {
         return Err(format!("Leave control characters out of the {what}."));
     }

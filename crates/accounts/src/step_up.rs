@@ -2,11 +2,12 @@
 //! account has (SEC-57). It lasts ten minutes, for this session only.
 
 use base::db::DbError;
-use base::{MINUTE, Micros, Tx};
+use base::{MINUTE, Micros, SECOND, Tx};
 
 use crate::Accounts;
 use crate::factors::{CodeSent, FactorRefused, Holder, Left, Proof, Standing};
 use crate::gate::{SecondFactor, SessionToken};
+use crate::identities::{FinishedTrip, TripPurpose, Vouched};
 use crate::notices::Notice;
 use crate::principal::Principal;
 use crate::throttle::Client;
@@ -14,6 +15,11 @@ use crate::user::User;
 
 /// How long a step-up lasts, in microseconds. Signing in starts it too.
 pub const STEP_UP_LIFETIME: Micros = 10 * MINUTE;
+
+/// How old a sign-in at a provider may be that a step-up rests on (SEC-57).
+const FRESH_FOR: Micros = 5 * MINUTE;
+/// How far a provider's clock may be off.
+const CLOCKS_APART: Micros = 30 * SECOND;
 
 /// By what a person can prove who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +29,9 @@ pub struct StepUpWays {
     /// Second factors, best first. A code by e-mail is among them only where there is no app or
     /// passkey, which are stronger; it also serves accounts that have neither password nor factor.
     pub methods: Vec<SecondFactor>,
+    /// Names of linked providers that are in use, for accounts that have neither: a fresh sign-in at
+    /// one of them, where it says when that was ([`Accounts::step_up_by_provider`]).
+    pub providers: Vec<String>,
 }
 
 impl StepUpWays {
@@ -32,9 +41,11 @@ impl StepUpWays {
             methods.retain(|method| *method != SecondFactor::Email);
         }
         match (methods.is_empty(), standing.password) {
-            (false, _) => Self { password: false, methods },
-            (true, true) => Self { password: true, methods },
-            (true, false) => Self { password: false, methods: vec![SecondFactor::Email] },
+            (false, _) => Self { password: false, methods, providers: Vec::new() },
+            (true, true) => Self { password: true, methods, providers: Vec::new() },
+            (true, false) => {
+                Self { password: false, methods: vec![SecondFactor::Email], providers: Vec::new() }
+            }
         }
     }
 }
@@ -56,8 +67,14 @@ impl Principal {
 impl Accounts {
     /// By what this person can step up.
     pub async fn step_up_ways(&self, user_id: &str) -> Result<StepUpWays, DbError> {
-        let standing = self.standing(user_id).await?;
-        Ok(standing.map_or(StepUpWays { password: true, methods: Vec::new() }, |s| StepUpWays::of(&s)))
+        let Some(standing) = self.standing(user_id).await? else {
+            return Ok(StepUpWays { password: true, methods: Vec::new(), providers: Vec::new() });
+        };
+        let mut ways = StepUpWays::of(&standing);
+        if standing.methods().is_empty() && !standing.password {
+            ways.providers = self.linked_providers(user_id).await?;
+        }
+        Ok(ways)
     }
 
     /// Renews the session of somebody who proves who they are: a new token, the same id, CSRF secret
@@ -110,6 +127,51 @@ impl Accounts {
                 })
             }
         }
+    }
+
+    /// Renews the session of somebody without password and factor who has just signed in anew at a
+    /// provider: with an identity of their own, not before the trip began and within five minutes, by
+    /// the provider's `auth_time` (SEC-57).
+    pub async fn step_up_by_provider(
+        &self,
+        principal: &Principal,
+        token: &SessionToken,
+        trip: &FinishedTrip,
+        vouched: &Vouched,
+    ) -> Result<SessionToken, FactorRefused> {
+        if trip.purpose != TripPurpose::StepUp || !trip.is_of(principal) || trip.provider != vouched.provider
+        {
+            return Err(FactorRefused::Gone);
+        }
+        let mut tx = self.db.begin().await?;
+        let user = self.hold_user(&mut tx, &principal.user_id).await?.ok_or(FactorRefused::Gone)?;
+        let standing = self.standing_in(&mut tx, &user.id).await?;
+        if standing.password || !standing.methods().is_empty() {
+            return Err(FactorRefused::NotOffered(
+                "Your account has a password or a second factor: use that one.",
+            ));
+        }
+        if !self.is_fresh(vouched, trip.began_at) {
+            return Err(FactorRefused::NotOffered(
+                "The provider did not ask you to sign in anew. Have a code mailed instead.",
+            ));
+        }
+        let identity = self.identity_of(&mut tx, &user.id, vouched).await?;
+        let Some(identity) = identity else {
+            return Err(FactorRefused::NotOffered(
+                "That was another account at the provider than the one that is linked here. Sign in there with that one.",
+            ));
+        };
+        self.use_identity(&mut tx, &user.id, &identity).await?;
+        self.renew(tx, token).await
+    }
+
+    fn is_fresh(&self, vouched: &Vouched, began_at: Micros) -> bool {
+        let Some(at) = vouched.auth_time.and_then(|secs| secs.checked_mul(SECOND)) else { return false };
+        let now = self.clock.now();
+        // The clocks of two houses are never quite the same.
+        let earliest = began_at.max(now - FRESH_FOR) - CLOCKS_APART;
+        (earliest..=now + CLOCKS_APART).contains(&at)
     }
 
     /// Mails a code to step up with, where that is a way of this account's.

@@ -23,9 +23,10 @@ pub struct Swept {
 }
 
 impl Accounts {
-    /// Removes expired sessions, challenges, ceremonies, codes by e-mail, secrets that nobody confirmed,
-    /// tokens, counters and unconfirmed sign-ups, requests for reset links that nobody took up, and old
-    /// mail: at most 500 of each. The clean-up job calls it again while there is more.
+    /// Removes expired sessions, challenges, ceremonies, trips to providers, pending links, codes by
+    /// e-mail, secrets that nobody confirmed, tokens, counters and unconfirmed sign-ups, requests for
+    /// reset links that nobody took up, and old mail: at most 500 of each. The clean-up job calls it
+    /// again while there is more.
     pub async fn sweep(&self) -> Result<Swept, DbError> {
         let now = self.clock.now();
         let batches = [
@@ -46,9 +47,23 @@ impl Accounts {
             ),
             (
                 sql!(
+                    "DELETE FROM oauth_states WHERE state_hash IN
+                       (SELECT state_hash FROM oauth_states WHERE expires_at <= $1 LIMIT $2)"
+                ),
+                now,
+            ),
+            (
+                sql!(
                     "DELETE FROM totp_factors WHERE id IN
                        (SELECT id FROM totp_factors WHERE confirmed_at IS NULL AND expires_at <= $1 LIMIT $2)
                      AND confirmed_at IS NULL"
+                ),
+                now,
+            ),
+            (
+                sql!(
+                    "DELETE FROM pending_links WHERE token_hash IN
+                       (SELECT token_hash FROM pending_links WHERE expires_at <= $1 LIMIT $2) AND expires_at <= $1"
                 ),
                 now,
             ),

@@ -81,6 +81,12 @@ limits! {
     /// Ceremonies that sign-in pages begin for passkeys, from one address: each leaves a row.
     PasskeyIp "passkey_ip" 60 per MINUTE,
         "Too many sign-ins from your network at this moment. Wait a minute, then try again.";
+    /// Trips to providers that one address begins: each leaves a row (SEC-68).
+    TripIp "trip_ip" 60 per MINUTE,
+        "Too many sign-ins from your network at this moment. Wait a minute, then try again.";
+    /// Mails to one address that link an identity (SEC-71).
+    LinkMail "link_mail" 3 per HOUR,
+        "Several mails were sent to this address already. Look into your inbox and the spam folder.";
 }
 
 impl Limit {

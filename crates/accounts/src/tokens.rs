@@ -22,6 +22,8 @@ pub enum Purpose {
     ChangeEmail,
     /// Going back to the address that an account had (SEC-59).
     RevertEmail,
+    /// Proving by mail that an account is one's own, to link an identity with it (SEC-71).
+    LinkIdentity,
 }
 
 impl Purpose {
@@ -32,6 +34,7 @@ impl Purpose {
             Self::ResetPassword => "reset_password",
             Self::ChangeEmail => "change_email",
             Self::RevertEmail => "revert_email",
+            Self::LinkIdentity => "link_identity",
         }
     }
 
@@ -40,7 +43,7 @@ impl Purpose {
         match self {
             Self::SetUp => 24 * HOUR,
             Self::VerifyEmail => 72 * HOUR,
-            Self::ResetPassword => 30 * MINUTE,
+            Self::ResetPassword | Self::LinkIdentity => 30 * MINUTE,
             Self::ChangeEmail => 24 * HOUR,
             Self::RevertEmail => 7 * DAY,
         }

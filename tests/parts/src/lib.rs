@@ -1,11 +1,14 @@
 //! What stands outside the process in tests, as real servers on loopback: an OpenAI-compatible model server with
 //! faults, a mail server that keeps what it gets, a browserless client with cookies, an authenticator that holds
-//! passkeys, and an authenticator app. For development only.
+//! passkeys, an authenticator app, an OpenID provider and a GitHub that can lie. For development only.
 
 pub mod authenticator;
+pub mod github;
 pub mod http;
 pub mod mail;
 pub mod model;
+pub mod oidc;
+mod oidc_token;
 pub mod postgres;
 pub mod smtp;
 pub mod totp;

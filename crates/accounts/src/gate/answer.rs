@@ -67,6 +67,7 @@ impl Accounts {
                 onward: &onward,
                 failures_before: challenge.failures_before,
                 methods: Vec::new(),
+                link: challenge.link.as_deref(),
                 client,
             };
             let next = self.create_challenge(&mut tx, &user, waiting).await?;
@@ -266,7 +267,13 @@ impl Accounts {
         backup_codes_left: Option<i64>,
         client: &Client,
     ) -> Result<Entered, FactorRefused> {
-        let entry = Entry { method, failures_before: challenge.failures_before, client };
+        let entry = Entry {
+            method,
+            stands: false,
+            failures_before: challenge.failures_before,
+            link: challenge.link.as_deref(),
+            client,
+        };
         let (session, dropped) = self.enter(&mut tx, user, entry).await?;
         tx.commit().await?;
         self.announce_sessions(dropped);

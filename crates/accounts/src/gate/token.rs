@@ -47,4 +47,8 @@ tokens! {
     ChallengeToken;
     /// The mark of a browser (SEC-32). It opens nothing.
     DeviceToken;
+    /// Binds a trip to a provider to the browser that began it (SEC-68). It opens nothing.
+    TripToken;
+    /// The secret of an identity that waits to be linked (SEC-71). It opens nothing.
+    LinkToken;
 }

@@ -5,6 +5,7 @@ use base::{Tx, args, sql};
 
 use super::{PasskeyError, PasskeyRow, name};
 use crate::Accounts;
+use crate::identities::has_identity;
 
 impl Accounts {
     /// An account's passkeys and security keys, oldest first.
@@ -48,7 +49,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`PasskeyError::LastWayIn`] where its owner could not sign in any more (SEC-56): there is no
-    /// password, and no other passkey that verifies its holder.
+    /// password, no other passkey that verifies its holder, and no identity of a provider that is in use.
     pub async fn remove_passkey(
         &self,
         tx: &mut Tx,
@@ -78,7 +79,8 @@ impl Accounts {
                     args![user_id, id],
                 )
                 .await?;
-            if others.unwrap_or(0) == 0 {
+            let live = self.live_providers();
+            if others.unwrap_or(0) == 0 && !has_identity(tx, user_id, &live, None).await? {
                 return Err(PasskeyError::LastWayIn);
             }
         }

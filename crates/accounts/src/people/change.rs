@@ -292,27 +292,28 @@ impl Change<'_> {
 
     /// SEC-93: refuses where the person is the only active Admin.
     async fn keep_an_admin(&mut self) -> Result<(), PeopleError> {
-        let admins: Vec<String> = self
-            .tx
-            .all(
-                sql!(
-                    "SELECT u.id FROM user_roles ur JOIN users u ON u.id = ur.user_id
-                     WHERE ur.role_id = $1 AND u.deactivated_at IS NULL AND u.expires_at IS NULL
-                     ORDER BY u.id LIMIT 2"
-                ),
-                args![ROLE_ADMIN],
-            )
-            .await?;
-        if admins.len() == 1 && admins.first() == Some(&self.user.id) {
-            return Err(PeopleError::LastAdmin);
-        }
-        Ok(())
+        if is_last_admin(&mut self.tx, &self.user.id).await? { Err(PeopleError::LastAdmin) } else { Ok(()) }
     }
 
     pub(super) async fn finish(self, changed: bool) -> Result<Changed, PeopleError> {
         self.tx.commit().await?;
         Ok(Changed { user: self.user, changed })
     }
+}
+
+/// Whether this is the only active Admin there is. The lock "admins" is to be held (SEC-93).
+pub(crate) async fn is_last_admin(tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
+    let admins: Vec<String> = tx
+        .all(
+            sql!(
+                "SELECT u.id FROM user_roles ur JOIN users u ON u.id = ur.user_id
+                 WHERE ur.role_id = $1 AND u.deactivated_at IS NULL AND u.expires_at IS NULL
+                 ORDER BY u.id LIMIT 2"
+            ),
+            args![ROLE_ADMIN],
+        )
+        .await?;
+    Ok(admins.len() == 1 && admins.first().is_some_and(|id| id == user_id))
 }
 
 /// What the actor holds. Afresh: they may have been demoted or signed out since the request began.

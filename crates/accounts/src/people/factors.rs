@@ -5,6 +5,7 @@ use base::{Tx, args, sql};
 
 use super::change::{Actor, Changed, PeopleError};
 use crate::Accounts;
+use crate::identities::has_identity;
 use crate::notices::Notice;
 use crate::permission::{Permission, Permissions};
 
@@ -74,7 +75,11 @@ impl Accounts {
         let ended = self.end_all_in(tx, &user.id, None).await?;
         self.notify(tx, &user, &Notice::FactorsReset { by, reason: reason.to_owned() }, None).await?;
         // A passkey may have been the only way in (SEC-23: nobody sets a password for them).
-        if without_password(tx, &user.id).await? && user.is_active() {
+        let live = self.live_providers();
+        if user.is_active()
+            && without_password(tx, &user.id).await?
+            && !has_identity(tx, &user.id, &live, None).await?
+        {
             self.queue_reset_link(tx, &user, None, true).await?;
         }
         let changed = change.finish(true).await?;
