@@ -5,6 +5,7 @@ use parts::smtp::SmtpStub;
 
 use crate::browser::{self, Driver};
 use crate::codes::Steps;
+use crate::idp::Idp;
 use crate::server::{self, Server};
 use crate::{Result, keys};
 
@@ -24,11 +25,15 @@ pub struct House {
 /// # Errors
 /// Where one of them does not start.
 pub async fn open(env: &[(&str, &str)]) -> Result<House> {
+    open_at(parts::free_address()?.port(), env).await
+}
+
+async fn open_at(port: u16, env: &[(&str, &str)]) -> Result<House> {
     let stub = ModelStub::start().await?;
     let base = stub.base_url();
     let mut all = vec![("OPENAI_BASE_URL", base.as_str()), ("OPENAI_API_KEY", "sk-stub")];
     all.extend(env);
-    let server = server::start(&all).await?;
+    let server = server::start_at(port, &all).await?;
     Ok(House { stub, server })
 }
 
@@ -46,6 +51,20 @@ pub async fn open_with_mail(env: &[(&str, &str)]) -> Result<(House, SmtpStub)> {
     ];
     all.extend(env);
     Ok((open(&all).await?, smtp))
+}
+
+/// The same with an identity provider by the name `corp`, whose button says "Company account"; `provider` has further
+/// keys of `[providers.corp]`.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with_idp(provider: &[(&str, &str)], env: &[(&str, &str)]) -> Result<(House, Idp)> {
+    let port = parts::free_address()?.port();
+    let idp = Idp::start(&[format!("http://localhost:{port}/login/corp/authorized")]).await?;
+    let variables = idp.variables("corp", provider);
+    let mut all: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    all.extend(env);
+    Ok((open_at(port, &all).await?, idp))
 }
 
 /// An authenticator app that was set up.

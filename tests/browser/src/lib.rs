@@ -1,11 +1,12 @@
 //! What the browser tests stand on: a real Chromium, driven through chromedriver, and the real server program.
 //! `scripts/test` starts what they need; by hand: `chromedriver --port=9515`, `cargo build`, then
-//! `ANTEROOM_TEST_WEBDRIVER=http://127.0.0.1:9515 ANTEROOM_TEST_PYTHON=… cargo test -p browser-tests` with an interpreter
-//! that has pyotp.
+//! `ANTEROOM_TEST_WEBDRIVER=http://127.0.0.1:9515 ANTEROOM_TEST_PYTHON=… ANTEROOM_TEST_NODE=… ANTEROOM_TEST_OIDC=…
+//! cargo test -p browser-tests` with a Python that has pyotp, and a Node.js and `provider.mjs` beside its packages.
 
 pub mod browser;
 pub mod codes;
 pub mod house;
+pub mod idp;
 pub mod keys;
 pub mod server;
 

@@ -64,8 +64,15 @@ pub fn binary() -> Result<PathBuf> {
 /// # Errors
 /// Where it does not come up; the error has what it printed.
 pub async fn start(env: &[(&str, &str)]) -> Result<Server> {
+    start_at(parts::free_address()?.port(), env).await
+}
+
+/// The same on that port, where something has to know the public URL before: `http://localhost:PORT`.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_at(port: u16, env: &[(&str, &str)]) -> Result<Server> {
     let data = tempfile::Builder::new().prefix("anteroom-data-").tempdir()?;
-    let port = parts::free_address()?.port();
     let mut env: Vec<_> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     if !env.iter().any(|(name, _)| name == "DATABASE_URL")
         && let Some(url) = parts::postgres::database().await?
