@@ -18,6 +18,7 @@ use crate::config::{Config, ConfigError};
 use crate::mail::Mailer;
 use crate::models::Models;
 use crate::options;
+use crate::sign_in_providers::SignInProviders;
 use crate::streams::Streams;
 use crate::view::Site;
 
@@ -35,6 +36,7 @@ pub struct Parts {
     pub accounts: Accounts,
     pub engine: chat::Engine,
     pub models: Models,
+    pub providers: SignInProviders,
     pub streams: Streams,
     pub rankings: tokio::sync::Mutex<usage::Rankings>,
     pub mailer: Mailer,
@@ -145,6 +147,7 @@ impl App {
         accounts.reload_settings().await?;
         let models =
             Models::new(&config, &clock, demo_pace).map_err(|error| StartError::Other(error.to_string()))?;
+        let providers = SignInProviders::new(&config, models.http.clone(), clock.clone());
         let engine = chat::Engine::new(
             db.clone(),
             clock.clone(),
@@ -172,9 +175,11 @@ impl App {
             accounts,
             engine,
             models,
+            providers,
             mailer,
         }));
         app.refresh_site();
+        app.providers.reload(&app).await?;
         app.models.reload(&app).await.map_err(|error| StartError::Other(error.to_string()))?;
         Ok(app)
     }

@@ -9,7 +9,9 @@ mod rule;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accounts::{Challenge, ChallengeToken, Client, DeviceToken, Permission, Principal, SessionToken};
+use accounts::{
+    Challenge, ChallengeToken, Client, DeviceToken, LinkToken, Permission, Principal, SessionToken, TripToken,
+};
 use axum::body::{self, to_bytes};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -49,6 +51,10 @@ pub struct Ctx {
     pub challenge_cookie: Option<ChallengeToken>,
     /// The good challenge of a [`Guard::Challenge`] route, and its token.
     pub challenge: Option<(ChallengeToken, Arc<Challenge>)>,
+    /// Of a trip to a provider that this browser began.
+    pub trip_cookie: Option<TripToken>,
+    /// Of an identity that waits to be linked.
+    pub link_cookie: Option<LinkToken>,
     /// Secret behind the form tokens of a person who is not signed in.
     visitor: String,
     new_visitor: bool,
@@ -251,6 +257,8 @@ async fn context(
         session_token: token,
         challenge_cookie,
         challenge,
+        trip_cookie: Cookie::Trip.read(headers, https).and_then(TripToken::from_cookie),
+        link_cookie: Cookie::Link.read(headers, https).and_then(LinkToken::from_cookie),
         request_id: seen.id.clone(),
         json: wants_json(headers),
         path: parts.uri.path().to_owned(),

@@ -3,8 +3,8 @@
 //! An account, its role, its Welcome Chat and its mails are one transaction: all of it or nothing.
 
 use accounts::{
-    Busy, CheckError, Checked, Client, Created, FirstFactor, Limit, NewAccount, Pending, Prepared, Purpose,
-    SetUpError, SignUpError, ThrottleError, User,
+    ArriveError, Arrived, Busy, CheckError, Checked, Client, Created, FirstFactor, Limit, NewAccount, Onward,
+    Pending, Prepared, ProviderRules, Purpose, SetUpError, SignUpError, ThrottleError, User, Vouched,
 };
 use base::{DbError, Tx};
 use chat::chats::Welcome;
@@ -85,6 +85,34 @@ async fn pending(app: &App, prepared: &Prepared, client: &Client) -> Result<Join
     tx.commit().await?;
     app.outbox.notify_one();
     Ok(Joined::CheckMail)
+}
+
+/// Somebody comes from an identity provider: whose account it is, or a new one with all that everybody
+/// finds on their first day.
+///
+/// # Errors
+/// [`ArriveError`], in words for the page.
+pub async fn arrive(
+    app: &App,
+    vouched: &Vouched,
+    rules: &ProviderRules,
+    onward: &Onward,
+    client: &Client,
+) -> Result<Arrived, ArriveError> {
+    let mut tx = app.db.begin().await?;
+    let arrived = app.accounts.arrive(&mut tx, vouched, rules, onward, client).await?;
+    match &arrived {
+        Arrived::Created { user, .. } => welcome(app, &mut tx, user).await?,
+        Arrived::CheckMail { mail: Some((user, token)), .. } => {
+            let link = app.link(&format!("/verify-email/{token}"));
+            let mail = app.mailer.verify_email(&app.site().name, &user.email, &user.first_name, &link);
+            app.accounts.queue_mail(&mut tx, &mail).await?;
+        }
+        Arrived::CheckMail { mail: None, .. } | Arrived::Known { .. } | Arrived::Prove { .. } => {}
+    }
+    tx.commit().await?;
+    app.accounts.after_arrival(&arrived);
+    Ok(arrived)
 }
 
 /// Sends the link to confirm an address again, once an hour at most.
@@ -176,7 +204,7 @@ async fn prepare(app: &App, checked: Checked) -> Result<Prepared, AppError> {
 }
 
 /// What everybody finds on their first day.
-async fn welcome(app: &App, tx: &mut Tx, user: &User) -> Result<(), AppError> {
+async fn welcome(app: &App, tx: &mut Tx, user: &User) -> Result<(), DbError> {
     first_chat(app, tx, user).await?;
     let mail = app.mailer.welcome(&app.site().name, &user.email, &user.first_name, &app.link("/chat"));
     app.accounts.queue_mail(tx, &mail).await?;

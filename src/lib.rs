@@ -19,5 +19,6 @@ pub mod options;
 pub mod pages;
 pub mod router;
 pub mod serve;
+pub mod sign_in_providers;
 pub mod streams;
 pub mod view;

@@ -14,8 +14,8 @@ use crate::app::App;
 use crate::guard::Guard::{self, Challenge, May, Member, Public, SignedOut};
 use crate::guard::{Body, Rule, Session, authorise};
 use crate::pages::{
-    admin, chat, enrol, passwordless, recovery, second_factor, settings, setup, sign_in, sign_out, sign_up,
-    verify_email,
+    admin, chat, enrol, link, passwordless, provider, recovery, second_factor, settings, setup, sign_in,
+    sign_out, sign_up, verify_email,
 };
 use crate::{api, assets, http, pages};
 
@@ -45,6 +45,15 @@ fn table(routes: &mut Routes) {
         .post("/login/2fa/enrol", Challenge, enrol::submit)
         .post("/login/2fa/enrol/passkey/options", Challenge, enrol::passkey_options)
         .post("/login/2fa/cancel", Challenge, second_factor::cancel)
+        .get("/login/link", Public, link::page)
+        .post("/login/link/mail", Public, link::send_mail)
+        .post("/login/link/cancel", Public, link::cancel)
+        .get("/login/link/{token}", Public, link::mailed_page)
+        .post("/login/link/{token}", Public, link::mailed)
+        .get("/login/{provider}", SignedOut, provider::begin)
+        .post("/login/{provider}", SignedOut, provider::begin_with_prompt)
+        .taking(Body::Carried)
+        .get("/login/{provider}/authorized", Public, provider::authorized)
         .post(sign_out::PATH, Public, sign_out::submit)
         .get("/verify-email/{token}", Public, verify_email::page)
         .post("/verify-email/{token}", Public, verify_email::submit)
@@ -98,6 +107,11 @@ fn table(routes: &mut Routes) {
         .step_up()
         .post("/settings/passkeys/{id}/remove", Member, settings::passkeys::remove)
         .step_up()
+        .get("/settings/connections", Member, settings::connections::page)
+        .post("/settings/connections/link", Member, settings::connections::link)
+        .step_up()
+        .post("/settings/connections/{id}/unlink", Member, settings::connections::unlink)
+        .step_up()
         .get("/settings/sessions", Member, settings::sessions::page)
         .post("/settings/sessions/end-others", Member, settings::sessions::end_others)
         .post("/settings/sessions/{id}/end", Member, settings::sessions::end)
@@ -148,6 +162,20 @@ fn table(routes: &mut Routes) {
         .post("/admin/settings/general", May(P::SettingsManage), admin::settings::save_general)
         .step_up()
         .post("/admin/settings/second-factor", May(P::SettingsManage), admin::settings::save_second_factor)
+        .step_up()
+        .get("/admin/settings/providers/new", May(P::SettingsManage), admin::providers::new_page)
+        .post("/admin/settings/providers", May(P::SettingsManage), admin::providers::add)
+        .step_up()
+        .get("/admin/settings/providers/{name}", May(P::SettingsManage), admin::providers::page)
+        .post("/admin/settings/providers/{name}", May(P::SettingsManage), admin::providers::save)
+        .step_up()
+        .post("/admin/settings/providers/{name}/enable", May(P::SettingsManage), admin::providers::enable)
+        .step_up()
+        .post("/admin/settings/providers/{name}/disable", May(P::SettingsManage), admin::providers::disable)
+        .step_up()
+        .post("/admin/settings/providers/{name}/remove", May(P::SettingsManage), admin::providers::remove)
+        .step_up()
+        .post("/admin/settings/providers/{name}/test", May(P::SettingsManage), admin::providers::test)
         .step_up()
         // JSON
         .post("/assign_role_to_user", May(P::RolesManage), api::assign_role)

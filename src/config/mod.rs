@@ -14,6 +14,7 @@ mod models;
 mod passwords;
 mod print;
 mod production;
+mod providers;
 mod reference;
 mod secrets;
 mod section;
@@ -41,12 +42,14 @@ pub use self::logging::{LogFormat, Logging};
 pub use self::mail::Mail;
 pub use self::models::Models;
 pub use self::passwords::Passwords;
+pub use self::providers::{Provider, ProviderFactor, ProviderPreset};
 pub use self::reference::reference;
 pub use self::secrets::Secrets;
 use self::section::Section;
 pub use self::server::{Profile, Server};
 pub use self::sessions::Sessions;
 pub use self::sign_up::{SignUp, SignUpMode};
+use self::source::Named;
 pub use self::upstreams::{BaseUrl, Upstream};
 pub use self::value::{Secret, WebOrigin};
 
@@ -86,6 +89,8 @@ pub struct Config {
     pub logging: Logging,
     /// Model servers by name.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Identity providers by name.
+    pub providers: BTreeMap<String, Provider>,
     profile: Profile,
     public_url: Url,
     cwd: PathBuf,
@@ -107,6 +112,7 @@ impl Default for Config {
             limits: Limits::default(),
             logging: Logging::default(),
             upstreams: BTreeMap::new(),
+            providers: BTreeMap::new(),
             profile: Profile::Development,
             public_url: localhost(5000),
             cwd: PathBuf::new(),
@@ -139,6 +145,7 @@ impl Config {
         let files = [gathered.toml, gathered.dotenv];
         let mut warnings = gathered.warnings;
         config.drop_idle_openai(&mut warnings);
+        config.providers.retain(|_, provider| !provider.is_empty());
         config.resolve();
         let mut problems = Problems::default();
         config.check(&mut problems);
@@ -152,8 +159,9 @@ impl Config {
     fn set(&mut self, entry: source::Entry, lines: &mut Vec<String>) {
         let source::Entry { path, raw, origin } = entry;
         let Some((section, name)) = path.rsplit_once('.') else { return };
-        let target: Option<&mut dyn Section> = match section.strip_prefix("upstreams.") {
-            Some(upstream) => Some(self.upstreams.entry(upstream.to_owned()).or_default()),
+        let target: Option<&mut dyn Section> = match Named::split(section) {
+            Some((Named::Upstreams, name)) => Some(self.upstreams.entry(name.to_owned()).or_default()),
+            Some((Named::Providers, name)) => Some(self.providers.entry(name.to_owned()).or_default()),
             None => self.section_mut(section),
         };
         let (Some(target), Some(key)) = (target, source::key_of(&path)) else { return };
@@ -215,6 +223,9 @@ impl Config {
         for (name, upstream) in &self.upstreams {
             upstream.check(name, problems);
         }
+        for (name, provider) in &self.providers {
+            provider.check(name, problems);
+        }
     }
 
     /// One fault as one line.
@@ -235,8 +246,9 @@ impl Config {
     /// The value at `path` as TOML, secrets masked.
     fn show(&self, path: &str) -> Option<String> {
         let (section, name) = path.rsplit_once('.')?;
-        match section.strip_prefix("upstreams.") {
-            Some(upstream) => self.upstreams.get(upstream)?.show(name),
+        match Named::split(section) {
+            Some((Named::Upstreams, upstream)) => self.upstreams.get(upstream)?.show(name),
+            Some((Named::Providers, provider)) => self.providers.get(provider)?.show(name),
             None => self.section(section)?.show(name),
         }
     }

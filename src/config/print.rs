@@ -21,6 +21,9 @@ impl Config {
         for (name, upstream) in &shown.upstreams {
             self.print_section(&format!("upstreams.{name}"), upstream, &mut out);
         }
+        for (name, provider) in &shown.providers {
+            self.print_section(&format!("providers.{name}"), provider, &mut out);
+        }
         out
     }
 

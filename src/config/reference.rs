@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::section::Section;
-use super::source::{PLAIN, variable_of};
-use super::{Config, Upstream};
+use super::Config;
+use super::source::{Named, PLAIN, variable_of};
 use crate::logging::NEVER_LOGGED;
 
 const INTRODUCTION: &str = "\
@@ -46,8 +45,8 @@ and it warns of open sign-up without a mail server, and of an empty list of trus
 pub fn reference() -> String {
     let mut out = INTRODUCTION.to_owned();
     let defaults = Config::default();
-    let upstream = Upstream::default();
-    for section in defaults.sections().into_iter().chain([&upstream as &dyn Section]) {
+    let named = Named::ALL.map(Named::blank);
+    for section in defaults.sections().into_iter().chain(named.iter().map(|section| &**section)) {
         let _ = writeln!(out, "\n## `[{}]`\n\n{}\n", section.name(), sentence(section.about()));
         out.push_str("| key | default | meaning |\n|---|---|---|\n");
         for key in section.keys() {
@@ -80,9 +79,11 @@ pub fn reference() -> String {
             let _ = writeln!(out, "| {short}`{}` | `{path}` |", variable_of(&path));
         }
     }
-    for key in upstream.keys() {
-        let path = format!("upstreams.<name>.{}", key.name);
-        let _ = writeln!(out, "| `{}` | `{path}` |", variable_of(&path));
+    for section in &named {
+        for key in section.keys() {
+            let path = format!("{}.{}", section.name(), key.name);
+            let _ = writeln!(out, "| `{}` | `{path}` |", variable_of(&path));
+        }
     }
     out
 }

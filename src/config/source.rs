@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use toml_edit::{ImDocument, Item, TableLike};
 
 use super::error::{ConfigError, Origin, Warning, nearest};
-use super::section::Section;
-use super::upstreams::{Upstream, is_name};
+use super::providers::{self, Provider};
+use super::section::{Key, Section};
+use super::upstreams::{self, Upstream};
 use super::value::Raw;
 use super::{Config, Flags, dotenv};
 
@@ -33,6 +34,54 @@ const PREFIX: &str = "ANTEROOM_";
 const FILE_VARIABLE: &str = "ANTEROOM_CONFIG";
 /// Variables of the test suite, which this is none of the business of.
 const TEST_PREFIX: &str = "ANTEROOM_TEST_";
+
+/// A table of sections that the operator names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Upstreams,
+    Providers,
+}
+
+impl Named {
+    pub const ALL: [Self; 2] = [Self::Upstreams, Self::Providers];
+
+    /// Its name in `anteroom.toml`.
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::Upstreams => "upstreams",
+            Self::Providers => "providers",
+        }
+    }
+
+    /// The table and the name in `upstreams.openai`.
+    pub fn split(section: &str) -> Option<(Self, &str)> {
+        let (table, name) = section.split_once('.')?;
+        Self::ALL.into_iter().find(|named| named.table() == table).map(|named| (named, name))
+    }
+
+    fn is_name(self, name: &str) -> bool {
+        match self {
+            Self::Upstreams => upstreams::is_name(name),
+            Self::Providers => providers::is_name(name),
+        }
+    }
+
+    /// What a name is made of, for an error.
+    fn letters(self) -> &'static str {
+        match self {
+            Self::Upstreams => "small letters, digits, - and _",
+            Self::Providers => "small letters, digits and -",
+        }
+    }
+
+    /// A section of the table without anything set.
+    pub fn blank(self) -> Box<dyn Section> {
+        match self {
+            Self::Upstreams => Box::new(Upstream::default()),
+            Self::Providers => Box::new(Provider::default()),
+        }
+    }
+}
 
 /// A value on its way to its key.
 pub struct Entry {
@@ -172,22 +221,33 @@ fn variable_path(rest: &str) -> Option<String> {
     if rest.chars().any(|c| c.is_ascii_lowercase()) {
         return None;
     }
-    let path = rest.to_ascii_lowercase().replace("__", ".");
+    let mut path = rest.to_ascii_lowercase().replace("__", ".");
+    // A shell's variable can hold no hyphen, and the name of a provider no underscore.
+    if let Some((table, name, key)) = parts(&path).filter(|(table, ..)| *table == Named::Providers.table()) {
+        path = format!("{table}.{}.{key}", name.replace('_', "-"));
+    }
     let short = format!("server.{path}");
     [path, short].into_iter().find(|path| key_of(path).is_some())
 }
 
+/// Table, name and key.
+fn parts(path: &str) -> Option<(&str, &str, &str)> {
+    let (section, key) = path.rsplit_once('.')?;
+    let (table, name) = section.split_once('.')?;
+    Some((table, name, key))
+}
+
 /// The key at `path`, if there is one of that name.
-pub fn key_of(path: &str) -> Option<&'static super::section::Key> {
+pub fn key_of(path: &str) -> Option<&'static Key> {
     let (section, name) = path.rsplit_once('.')?;
-    let keys = match section.strip_prefix("upstreams.") {
-        Some(upstream) if is_name(upstream) => Upstream::default().keys(),
+    let keys = match Named::split(section) {
+        Some((named, of)) if named.is_name(of) => named.blank().keys(),
         _ => Config::default().section(section)?.keys(),
     };
     keys.iter().find(|key| key.name == name)
 }
 
-/// Every path but those of upstreams.
+/// Every path but those of named sections.
 fn paths() -> Vec<String> {
     let defaults = Config::default();
     let sections = defaults.sections();
@@ -200,8 +260,10 @@ fn paths_in(prefix: &str, section: &dyn Section) -> Vec<String> {
 
 /// Every variable, for a hint.
 fn variable_names() -> Vec<String> {
-    let upstream = paths_in("upstreams.name", &Upstream::default());
-    let long = paths().into_iter().chain(upstream).map(|path| variable_of(&path));
+    let named = Named::ALL
+        .into_iter()
+        .flat_map(|named| paths_in(&format!("{}.name", named.table()), &*named.blank()));
+    let long = paths().into_iter().chain(named).map(|path| variable_of(&path));
     let short = Config::default()
         .server
         .keys()
@@ -234,8 +296,8 @@ fn read_toml(text: &str, path: &Path, out: &mut Gathered) {
     let origin_in = |table: &dyn TableLike, name: &str| at(table.key(name).and_then(toml_edit::Key::span));
     for (name, item) in root.iter() {
         let origin = origin_in(root, name);
-        let is_upstreams = name == "upstreams";
-        if !is_upstreams && Config::default().section(name).is_none() {
+        let named = Named::ALL.into_iter().find(|named| named.table() == name);
+        if named.is_none() && Config::default().section(name).is_none() {
             out.unknown(name, &origin, meant_path(name));
             continue;
         }
@@ -245,19 +307,22 @@ fn read_toml(text: &str, path: &Path, out: &mut Gathered) {
         };
         for (inner, item) in table.iter() {
             let origin = origin_in(table, inner);
-            if !is_upstreams {
+            let Some(named) = named else {
                 read_item(&format!("{name}.{inner}"), item, origin, out);
                 continue;
-            }
+            };
             match item.as_table_like() {
-                _ if !is_name(inner) => out.faults.push(format!(
-                    "upstreams.{inner} ({origin}): expected a name of at most 32 small letters, digits, - and _"
+                _ if !named.is_name(inner) => out.faults.push(format!(
+                    "{name}.{inner} ({origin}): expected a name of at most 32 {}",
+                    named.letters()
                 )),
-                None => out.faults.push(format!("upstreams.{inner} ({origin}): expected a table, [upstreams.name]")),
-                Some(upstream) => {
-                    for (key, item) in upstream.iter() {
-                        let path = format!("upstreams.{inner}.{key}");
-                        read_item(&path, item, origin_in(upstream, key), out);
+                None => {
+                    out.faults.push(format!("{name}.{inner} ({origin}): expected a table, [{name}.name]"));
+                }
+                Some(section) => {
+                    for (key, item) in section.iter() {
+                        let path = format!("{name}.{inner}.{key}");
+                        read_item(&path, item, origin_in(section, key), out);
                     }
                 }
             }
@@ -276,9 +341,10 @@ fn read_item(path: &str, item: &Item, origin: Origin, out: &mut Gathered) {
 
 /// The key that was probably meant: by its whole path, or by its name in another section.
 fn meant_path(written: &str) -> Option<String> {
-    if let Some((upstream, _)) = written.rsplit_once('.').filter(|(table, _)| table.starts_with("upstreams."))
+    if let Some((section, _)) = written.rsplit_once('.')
+        && let Some((named, _)) = Named::split(section)
     {
-        return nearest(written, paths_in(upstream, &Upstream::default()));
+        return nearest(written, paths_in(section, &*named.blank()));
     }
     let name = written.rsplit('.').next().unwrap_or(written);
     let elsewhere = paths().into_iter().find(|path| path.rsplit('.').next() == Some(name));

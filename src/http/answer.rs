@@ -101,8 +101,13 @@ pub fn see_other(path: &str) -> Response {
 /// 303 with a message for the next page.
 pub fn see_other_with(ctx: &Ctx, path: &str, flash: Flash) -> Response {
     let mut response = see_other(path);
-    cookies::add(response.headers_mut(), write_flash(&ctx.app, &flash));
+    with_flash(ctx, &mut response, &flash);
     response
+}
+
+/// Adds a message for the next page.
+pub fn with_flash(ctx: &Ctx, response: &mut Response, flash: &Flash) {
+    cookies::add(response.headers_mut(), write_flash(&ctx.app, flash));
 }
 
 /// The error as this request wants it.

@@ -14,6 +14,10 @@ pub enum Cookie {
     Flash,
     /// Tells browsers apart, so that a sign-in from a new one is mailed (SEC-32). It opens nothing.
     Device,
+    /// Binds a trip to a provider to the browser that began it (SEC-68). It opens nothing.
+    Trip,
+    /// An identity that waits for the proof that an account is its owner's (SEC-71). It opens nothing.
+    Link,
 }
 
 impl Cookie {
@@ -24,6 +28,8 @@ impl Cookie {
             Self::Visitor => "anteroom-visitor",
             Self::Flash => "anteroom-flash",
             Self::Device => "anteroom-device",
+            Self::Trip => "anteroom-trip",
+            Self::Link => "anteroom-link",
         }
     }
 

@@ -28,6 +28,7 @@ pub fn spawn(app: &App) -> Running {
     jobs.spawn(every(app, Duration::from_secs(5), |app| async move {
         app.accounts.reload_settings().await.map_err(|error| error.to_string())?;
         app.refresh_site();
+        app.providers.reload(&app).await.map_err(|error| error.to_string())?;
         app.refresh_setup().await.map_err(|error| error.to_string())
     }));
     jobs.spawn(every(app, Duration::from_secs(30), |app| async move {

@@ -311,7 +311,8 @@ fn address(site: &str, user: &User, notice: &Notice) -> Words {
 fn identity(site: &str, notice: &Notice) -> Words {
     const CONNECTIONS: &str = "/settings/connections";
     let look = "Look at your linked accounts";
-    let named = |provider: &str, shown_as: &str| format!("{} at {}", quoted(shown_as, 60), quoted(provider, 40));
+    let named =
+        |provider: &str, shown_as: &str| format!("{} at {}", quoted(shown_as, 60), quoted(provider, 40));
     match notice {
         Notice::LinkIdentity { token, provider, shown_as } => Words::new(
             format!("Link another way to sign in to {site}"),

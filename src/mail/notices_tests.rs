@@ -100,7 +100,9 @@ fn sec_96_every_mail_says_what_when_where_and_what_if_it_was_not_you() {
             assert!(text.contains("not you") || text.contains("did not ask"), "{text}");
             assert!(!text.contains("Something changed"), "{notice:?}");
             let is_a_link = match &notice {
-                Notice::ResetLink { .. } | Notice::ConfirmNewEmail { .. } => true,
+                Notice::ResetLink { .. } | Notice::ConfirmNewEmail { .. } | Notice::LinkIdentity { .. } => {
+                    true
+                }
                 Notice::EmailChanged { revert_token, .. } => revert_token.is_some(),
                 _ => false,
             };

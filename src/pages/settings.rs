@@ -1,6 +1,7 @@
 //! One's own pages. `GET /settings` is the first.
 
 pub mod backup_codes;
+pub mod connections;
 pub mod email;
 pub mod passkeys;
 pub mod password;

@@ -12,7 +12,8 @@ use crate::http::cookies::{self, Cookie};
 use crate::http::csrf;
 use crate::http::input::Input;
 use crate::joining;
-use crate::pages::{carried, second_factor};
+use crate::pages::provider::{self, ProviderButton};
+use crate::pages::{carried, link, second_factor};
 use crate::view::{Field, Page, filters};
 
 #[derive(Template)]
@@ -27,6 +28,7 @@ struct SignInPage {
     carry: Option<String>,
     /// Whether this site can have passkeys.
     passkeys: bool,
+    providers: Vec<ProviderButton>,
 }
 
 /// How long a browser is known again, in seconds: as long as browsers keep a cookie.
@@ -100,10 +102,16 @@ fn show(
         password = password.autofocus();
     }
     let passkeys = ctx.app.accounts.passkeys_available();
+    let providers = provider::buttons(ctx, next.as_deref(), false);
     ctx.html_as(
         status,
-        &SignInPage { page: ctx.page("Sign in"), notice, who, password, next, carry, passkeys },
+        &SignInPage { page: ctx.page("Sign in"), notice, who, password, next, carry, passkeys, providers },
     )
+}
+
+/// The sign-in page after another way in came to nothing, with the prompt that waits.
+pub fn another_way(ctx: &Ctx, status: StatusCode, title: String, what: String, onward: &Onward) -> Response {
+    show(ctx, status, Some(("bad", title, what)), "", onward.next.clone(), onward.carry.clone())
 }
 
 /// `POST /login`, as a form or as JSON.
@@ -212,6 +220,10 @@ pub fn set_cookies(ctx: &Ctx, session: &NewSession, response: &mut Response) {
     cookies::add(headers, session_cookie(&ctx.app, &session.token, session.expires_at));
     cookies::add(headers, Cookie::Visitor.clear(https));
     cookies::add(headers, Cookie::Challenge.clear(https));
+    if let Some(end) = &session.link {
+        link::ended(ctx, end, response);
+    }
+    let headers = response.headers_mut();
     if let Some(device) = &session.device {
         cookies::add(headers, Cookie::Device.set(device.as_str(), Some(DEVICE_SECONDS), https));
     }

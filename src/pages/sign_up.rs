@@ -10,6 +10,7 @@ use crate::guard::Ctx;
 use crate::http::answer::{json, see_other_with, with_wait};
 use crate::http::input::Input;
 use crate::joining::{self, Joined};
+use crate::pages::provider::{self, ProviderButton};
 use crate::pages::{second_factor, sign_in};
 use crate::view::{Field, Flash, Kind, Page, filters};
 
@@ -22,6 +23,7 @@ struct SignUpPage {
     /// After a sign-up that waits for its mail.
     sent_to: Option<String>,
     closed: bool,
+    providers: Vec<ProviderButton>,
 }
 
 /// The fields of a new account, with what was typed (never the password) and what is wrong.
@@ -90,6 +92,22 @@ fn form(
             error,
             sent_to: None,
             closed: !ctx.app.accounts.settings().sign_up.is_open(),
+            providers: provider::buttons(ctx, None, true),
+        },
+    )
+}
+
+/// The page of a sign-up that goes on by a mail.
+pub fn check_mail(ctx: &Ctx, status: StatusCode, email: &str) -> Response {
+    ctx.html_as(
+        status,
+        &SignUpPage {
+            page: ctx.page("Check your mail"),
+            fields: Vec::new(),
+            error: None,
+            sent_to: Some(email.to_owned()),
+            closed: false,
+            providers: Vec::new(),
         },
     )
 }
@@ -132,16 +150,7 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
             StatusCode::CREATED,
             &serde_json::json!({ "message": "Check your mail: a link in it finishes the sign-up." }),
         )),
-        Ok(Joined::CheckMail) => Ok(ctx.html_as(
-            StatusCode::CREATED,
-            &SignUpPage {
-                page: ctx.page("Check your mail"),
-                fields: Vec::new(),
-                error: None,
-                sent_to: Some(typed.email.trim().to_owned()),
-                closed: false,
-            },
-        )),
+        Ok(Joined::CheckMail) => Ok(check_mail(&ctx, StatusCode::CREATED, typed.email.trim())),
         Err(error) if as_json => Err(error),
         Err(error) => {
             let problem = error.problem();

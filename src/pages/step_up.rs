@@ -216,3 +216,14 @@ fn code_field(ways: &StepUpWays, sent: bool) -> Field {
     };
     Field::text("step_up_code", "Code").autocomplete("one-time-code").hint(hint).max(40).required().tall()
 }
+
+/// Back from a fresh sign-in at a provider.
+pub async fn came_back(
+    _: &Ctx,
+    _: &Principal,
+    _: &crate::sign_in_providers::Provider,
+    _: &accounts::FinishedTrip,
+    _: &accounts::Vouched,
+) -> Result<Response, AppError> {
+    Err(AppError::NotFound)
+}

@@ -48,7 +48,8 @@ pub use gate::{
 pub use identifier::{Email, Identifier, Username};
 pub use identities::{
     ArriveError, Arrived, Decision, FinishedTrip, Identity, LinkEnd, LinkError, LiveProvider, NewTrip,
-    PendingLink, Preview, ProviderRules, RoleClaim, Stands, TripPurpose, TripSecrets, Vouched,
+    PendingLink, Preview, ProviderRules, RoleClaim, Stands, StoreError, StoredProvider, TripPurpose,
+    TripSecrets, Vouched,
 };
 pub use notices::{Circumstances, Notice, Notices};
 pub use outbox::{ClaimedMail, Mail, MailTrouble};

@@ -111,6 +111,12 @@ impl Notice {
             Self::EmailChanged { new_email, revert_token } => {
                 format!("new_email: {new_email:?}, revert_token: {revert_token:?}")
             }
+            Self::IdentityLinked { provider, shown_as } | Self::IdentityUnlinked { provider, shown_as } => {
+                format!("provider: {provider:?}, shown_as: {shown_as:?}")
+            }
+            Self::LinkIdentity { token, provider, shown_as } => {
+                format!("token: {token:?}, provider: {provider:?}, shown_as: {shown_as:?}")
+            }
             _ => String::new(),
         }
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::{Url, form_urlencoded};
 
 use crate::calls::Calls;
-use crate::{ProviderError, TripSecrets};
+use crate::{ProviderError, Settings, TripSecrets};
 
 /// How the client shows who it is (OpenID Connect Core, 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,24 +42,15 @@ pub(crate) async fn redeem(
     secrets: &TripSecrets,
 ) -> Result<Tokens, ProviderError> {
     let settings = calls.settings;
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("grant_type", "authorization_code")
-        .append_pair("code", code)
-        .append_pair("redirect_uri", redirect_uri)
-        .append_pair("code_verifier", &secrets.verifier);
-    if auth == ClientAuth::Post {
-        form.append_pair("client_id", &settings.client_id)
-            .append_pair("client_secret", &settings.client_secret);
-    }
+    let form = form(settings, auth, redirect_uri, code, secrets);
     let mut request = Request::post(endpoint.as_str())
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     if auth == ClientAuth::Basic {
         request = request.header(AUTHORIZATION, basic(&settings.client_id, &settings.client_secret));
     }
-    let request = request
-        .body(form.finish().into_bytes())
-        .map_err(|_| calls.client("client id or secret cannot be sent"))?;
+    let request =
+        request.body(form.into_bytes()).map_err(|_| calls.client("client id or secret cannot be sent"))?;
     let answer = calls.send(request).await?;
     if let Ok(refusal) = serde_json::from_slice::<Refusal>(answer.body()) {
         return Err(refused(calls, &refusal, code, secrets));
@@ -70,6 +61,26 @@ pub(crate) async fn redeem(
         401 | 403 => Err(calls.client("the token endpoint answers HTTP 401 or 403")),
         status => Err(calls.down(&format!("the token endpoint answers HTTP {status}"))),
     }
+}
+
+/// RFC 6749, 4.1.3, with RFC 7636, 4.5.
+fn form(
+    settings: &Settings,
+    auth: ClientAuth,
+    redirect_uri: &str,
+    code: &str,
+    secrets: &TripSecrets,
+) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("grant_type", "authorization_code")
+        .append_pair("code", code)
+        .append_pair("redirect_uri", redirect_uri)
+        .append_pair("code_verifier", &secrets.verifier);
+    if auth == ClientAuth::Post {
+        form.append_pair("client_id", &settings.client_id)
+            .append_pair("client_secret", &settings.client_secret);
+    }
+    form.finish()
 }
 
 /// RFC 6749, 2.3.1: both parts are form-encoded before they are joined.

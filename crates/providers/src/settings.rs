@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
 /// A provider whose addresses and quirks are known, or any OpenID Connect one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     Google,
@@ -17,6 +17,7 @@ pub enum Preset {
     /// By tenant; `organizations` and `common` accept any.
     Microsoft,
     /// Discovery at the issuer.
+    #[default]
     Oidc,
 }
 

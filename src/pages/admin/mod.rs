@@ -4,6 +4,7 @@ pub mod chart;
 pub mod errors;
 pub mod models;
 pub mod overview;
+pub mod providers;
 pub mod roles;
 pub mod settings;
 pub mod stats;

@@ -11,6 +11,7 @@ mod own;
 mod pending;
 mod roles;
 mod rules;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod trips;
@@ -25,6 +26,7 @@ pub use arrive::{ArriveError, Arrived, Decision, Preview, Way};
 pub use own::{LinkError, MAX_IDENTITIES};
 pub use pending::{LinkEnd, MailedLink, PendingLink};
 pub use rules::{ProviderRules, RoleClaim, Stands};
+pub use stored::{MAX_PROVIDERS, StoreError, StoredProvider};
 pub use trips::{FinishedTrip, NewTrip, TRIP_LIFETIME, TripPurpose, TripSecrets};
 
 use crate::Accounts;

@@ -26,7 +26,8 @@ macro_rules! migration {
     };
 }
 
-const MIGRATIONS: &[Migration] = &[migration!(1, "0001_first"), migration!(2, "0002_second_factors"), migration!(3, "0003_providers")];
+const MIGRATIONS: &[Migration] =
+    &[migration!(1, "0001_first"), migration!(2, "0002_second_factors"), migration!(3, "0003_providers")];
 
 /// All migrations, oldest first.
 pub fn migrations() -> &'static [Migration] {

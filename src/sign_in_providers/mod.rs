@@ -1,0 +1,143 @@
+//! The identity providers that people can sign in with now: those of the configuration and those
+//! that Admins set up.
+
+mod setup;
+
+use std::sync::Arc;
+
+use accounts::{LiveProvider, ProviderRules, Vouched};
+use base::{Clock, DbError};
+use parking_lot::RwLock;
+use providers::{Connector, Profile, Settings};
+use upstream::Http;
+
+pub use self::setup::{LABEL_MAX, Setup};
+use crate::app::App;
+use crate::config::Config;
+
+/// A provider that can be used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Provider {
+    /// How it is talked to.
+    pub settings: Settings,
+    /// What its word means for an account.
+    pub rules: ProviderRules,
+    /// Signing out here signs out there too.
+    pub logout: bool,
+    /// It stands in the configuration.
+    pub configured: bool,
+}
+
+impl Provider {
+    /// Its place in addresses.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// For buttons and words.
+    pub fn label(&self) -> &str {
+        self.settings.label()
+    }
+
+    /// The icon of its button.
+    pub fn icon(&self) -> &'static str {
+        use providers::Preset as P;
+        match self.settings.preset {
+            P::Google => "google",
+            P::GitLab => "gitlab",
+            P::GitHub => "github",
+            P::Microsoft => "microsoft",
+            P::Oidc => "link",
+        }
+    }
+
+    /// A person as it vouches for them, in the words of `accounts`.
+    pub fn vouched(&self, profile: Profile) -> Vouched {
+        Vouched {
+            issuer: profile.issuer,
+            subject: profile.subject,
+            provider: self.name().to_owned(),
+            username: profile.username,
+            first_name: profile.first_name,
+            last_name: profile.last_name,
+            email: profile.email,
+            email_verified: profile.email_verified,
+            acr: profile.acr,
+            amr: profile.amr,
+            claims: profile.claims,
+            auth_time: profile.auth_time,
+        }
+    }
+}
+
+/// The live set, and who talks to them.
+pub struct SignInProviders {
+    pub connector: Connector,
+    configured: Vec<Arc<Provider>>,
+    live: RwLock<Arc<Vec<Arc<Provider>>>>,
+}
+
+impl SignInProviders {
+    /// Those of the configuration, which has been checked.
+    pub fn new(config: &Config, http: Http, clock: Clock) -> Self {
+        let build = |(name, provider): (&String, &crate::config::Provider)| {
+            let built = provider.setup(name).build(name, provider.client_secret.expose()).ok()?;
+            Some(Arc::new(Provider { configured: true, ..built }))
+        };
+        let configured: Vec<Arc<Provider>> = config.providers.iter().filter_map(build).collect();
+        Self {
+            connector: Connector::new(http, clock),
+            live: RwLock::new(Arc::new(configured.clone())),
+            configured,
+        }
+    }
+
+    /// Those that can be used now, those of the configuration first.
+    pub fn live(&self) -> Arc<Vec<Arc<Provider>>> {
+        self.live.read().clone()
+    }
+
+    /// The one of this name, if it can be used now.
+    pub fn get(&self, name: &str) -> Option<Arc<Provider>> {
+        self.live.read().iter().find(|provider| provider.name() == name).cloned()
+    }
+
+    /// Those of the configuration.
+    pub fn configured(&self) -> &[Arc<Provider>] {
+        &self.configured
+    }
+
+    /// Takes what Admins set up into use. One that no longer makes sense is left out with a word in the
+    /// log; of two with one name the configuration's counts.
+    pub async fn reload(&self, app: &App) -> Result<(), DbError> {
+        let mut live = self.configured.clone();
+        for stored in app.accounts.stored_providers().await? {
+            if !stored.enabled || live.iter().any(|provider| provider.name() == stored.name) {
+                continue;
+            }
+            let setup: Option<Setup> = serde_json::from_str(&stored.settings).ok();
+            let built =
+                setup.zip(stored.secret).and_then(|(setup, secret)| setup.build(&stored.name, &secret).ok());
+            match built {
+                Some(provider) => live.push(Arc::new(provider)),
+                None => tracing::warn!(
+                    provider.name = stored.name,
+                    "a provider's settings cannot be used; save them anew under Administration, Settings"
+                ),
+            }
+        }
+        let told = |provider: &Arc<Provider>| LiveProvider {
+            name: provider.name().to_owned(),
+            label: provider.label().to_owned(),
+        };
+        app.accounts.set_live_providers(live.iter().map(told).collect());
+        *self.live.write() = Arc::new(live);
+        Ok(())
+    }
+}
+
+/// Where a browser comes back to from the provider of this name, exactly as the provider knows it
+/// (SEC-68): made of the configured public URL and of nothing else.
+pub fn redirect_uri(app: &App, name: &str) -> String {
+    app.link(&format!("/login/{name}/authorized"))
+}
