@@ -75,6 +75,8 @@ impl Connector {
             }
             if options.fresh {
                 query.append_pair("max_age", "0").append_pair("prompt", "login");
+            } else if options.choose && settings.preset.can_choose() {
+                query.append_pair("prompt", "select_account");
             }
         }
         Ok(Trip { url })

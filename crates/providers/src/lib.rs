@@ -44,6 +44,9 @@ pub struct TripOptions {
     /// The person must sign in anew there (`max_age=0`, `prompt=login`): `auth_time` is checked
     /// on return (SEC-57).
     pub fresh: bool,
+    /// The person shall choose an account there, where it can offer that, and not go through with the
+    /// one that they happen to be signed in with.
+    pub choose: bool,
 }
 
 /// What a browser brings back, as its address says it.

@@ -94,6 +94,11 @@ impl Preset {
     pub fn can_sign_in_anew(self) -> bool {
         !matches!(self, Self::GitHub | Self::Google)
     }
+
+    /// Whether it is known to show its accounts to choose from on `prompt=select_account`.
+    pub(crate) fn can_choose(self) -> bool {
+        matches!(self, Self::GitHub | Self::Google | Self::Microsoft)
+    }
 }
 
 impl Settings {

@@ -152,7 +152,10 @@ async fn failed(
 }
 
 fn options(purpose: TripPurpose) -> TripOptions {
-    TripOptions { fresh: purpose == TripPurpose::StepUp }
+    TripOptions {
+        fresh: purpose == TripPurpose::StepUp,
+        choose: matches!(purpose, TripPurpose::Link | TripPurpose::Test),
+    }
 }
 
 fn secrets(secrets: TripSecrets) -> providers::TripSecrets {

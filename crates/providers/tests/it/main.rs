@@ -20,7 +20,7 @@ use url::Url;
 const BACK: &str = "https://chat.example.com/login/corp/authorized";
 /// 2027-01-15, Unix seconds.
 const NOW: i64 = 1_800_000_000;
-const ANEW: TripOptions = TripOptions { fresh: true };
+const ANEW: TripOptions = TripOptions { fresh: true, choose: false };
 
 /// The product's side of a trip.
 struct Side {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parts::oidc::Fault;
-use providers::{ProviderError, TripOptions, TripSecrets};
+use providers::{Preset, ProviderError, TripOptions, TripSecrets};
 
 use crate::{ANEW, BACK, CLIENT_ID, CLIENT_SECRET, Side, oidc, stub};
 
@@ -30,6 +30,21 @@ async fn sec_68_state_nonce_and_s256_are_sent_for_the_code_flow_only() {
 
     let trip = side.connector.begin(&settings, BACK, "s", &secrets, ANEW).await.unwrap();
     assert!(trip.url.as_str().contains("max_age=0&prompt=login"));
+}
+
+#[tokio::test]
+async fn an_account_is_chosen_where_the_provider_is_known_to_offer_it() {
+    let (side, stub) = (Side::new(), stub().await);
+    let (secrets, choose) = (side.secrets(), TripOptions { fresh: false, choose: true });
+    let github = crate::settings(Preset::GitHub);
+    for (settings, options, asked) in [
+        (&github, choose, true),
+        (&github, TripOptions::default(), false),
+        (&oidc(&stub), choose, false),
+    ] {
+        let trip = side.connector.begin(settings, BACK, "s", &secrets, options).await.unwrap();
+        assert_eq!(trip.url.as_str().contains("prompt=select_account"), asked, "{}", trip.url);
+    }
 }
 
 #[tokio::test]
