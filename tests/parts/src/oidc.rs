@@ -102,6 +102,7 @@ pub struct OidcStub {
 
 struct Inner {
     issuer: String,
+    gitlab: bool,
     state: Mutex<Stub>,
 }
 
@@ -132,10 +133,33 @@ impl OidcStub {
     /// # Panics
     /// Where loopback has no port free.
     pub async fn start() -> Self {
+        Self::shaped(false).await
+    }
+
+    /// Starts one with the addresses, metadata and claims that GitLab documents ("GitLab as OpenID Connect identity
+    /// provider"): below `/oauth`, without RFC 9207 and without a sign-out, and the person Ada as a GitLab user. Its
+    /// keys are of ES256 all the same.
+    ///
+    /// # Panics
+    /// Where loopback has no port free.
+    pub async fn gitlab() -> Self {
+        let stub = Self::shaped(true).await;
+        let profile = format!("{}/ada", stub.issuer);
+        stub.person(json!({
+            "sub": "4711", "sub_legacy": "5bd1e7c0", "name": "Ada Lovelace", "nickname": "ada", "preferred_username": "ada",
+            "email": "ada@example.com", "email_verified": true, "website": "", "profile": profile,
+            "picture": "https://www.gravatar.com/avatar/0?s=80&d=identicon", "groups": ["staff", "staff/engines"],
+            "groups_direct": ["staff/engines"], "https://gitlab.org/claims/groups/owner": ["staff/engines"],
+        }));
+        stub
+    }
+
+    async fn shaped(gitlab: bool) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let issuer = format!("http://{}", listener.local_addr().expect("an address"));
         let inner = Arc::new(Inner {
             issuer: issuer.clone(),
+            gitlab,
             state: Mutex::new(Stub {
                 keys: Keys::new(&issuer),
                 person: Map::new(),
@@ -156,6 +180,10 @@ impl OidcStub {
             .route("/token", axum::routing::post(token))
             .route("/userinfo", get(user_info))
             .route("/end-session", get(end_session))
+            .route("/oauth/authorize", get(authorize))
+            .route("/oauth/token", axum::routing::post(token))
+            .route("/oauth/userinfo", get(user_info))
+            .route("/oauth/discovery/keys", get(jwks))
             .with_state(inner.clone());
         let serving = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, app).await {
@@ -285,6 +313,9 @@ async fn discovery(State(inner): Shared) -> Response {
     } else {
         json!(["client_secret_basic", "client_secret_post"])
     };
+    if inner.gitlab {
+        return axum::Json(gitlab_metadata(issuer)).into_response();
+    }
     axum::Json(json!({
         "issuer": told,
         "authorization_endpoint": format!("{issuer}/authorize"),
@@ -301,6 +332,32 @@ async fn discovery(State(inner): Shared) -> Response {
         "authorization_response_iss_parameter_supported": !inner.has(Fault::IssNotAdvertised),
     }))
     .into_response()
+}
+
+fn gitlab_metadata(issuer: &str) -> Value {
+    json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/oauth/authorize"),
+        "token_endpoint": format!("{issuer}/oauth/token"),
+        "revocation_endpoint": format!("{issuer}/oauth/revoke"),
+        "introspection_endpoint": format!("{issuer}/oauth/introspect"),
+        "userinfo_endpoint": format!("{issuer}/oauth/userinfo"),
+        "jwks_uri": format!("{issuer}/oauth/discovery/keys"),
+        "scopes_supported": ["api", "read_user", "openid", "profile", "email"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "fragment", "form_post"],
+        "grant_types_supported": ["authorization_code", "password", "client_credentials", "refresh_token"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+        "claim_types_supported": ["normal"],
+        "claims_supported": [
+            "iss", "sub", "aud", "exp", "iat", "sub_legacy", "name", "nickname", "preferred_username", "email",
+            "email_verified", "website", "profile", "picture", "groups", "groups_direct",
+            "https://gitlab.org/claims/groups/owner",
+        ],
+        "code_challenge_methods_supported": ["plain", "S256"],
+    })
 }
 
 async fn jwks(State(inner): Shared) -> Response {
@@ -332,7 +389,7 @@ async fn authorize(State(inner): Shared, Query(asked): Asked) -> Response {
     back.push_str(&format!("&state={}", escape(value("state"))));
     if has(Fault::WrongIss) {
         back.push_str(&format!("&iss={}", escape("https://other.example")));
-    } else if !has(Fault::NoIss) {
+    } else if !has(Fault::NoIss) && !inner.gitlab {
         back.push_str(&format!("&iss={}", escape(&inner.issuer)));
     }
     let mut person = stub.person.clone();

@@ -1,11 +1,12 @@
 //! GitHub's shape, and GitLab's by a base URL.
 
 use parts::github::{Fault, GitHubStub};
+use parts::oidc::OidcStub;
 use providers::{Callback, Preset, Settings, TripOptions};
 use serde_json::json;
 use url::Url;
 
-use crate::{ANEW, BACK, Side, settings, stub};
+use crate::{ANEW, BACK, Side, settings};
 
 fn github(stub: &GitHubStub) -> Settings {
     Settings { base_url: Some(Url::parse(stub.base_url()).unwrap()), ..settings(Preset::GitHub) }
@@ -63,16 +64,18 @@ async fn githubs_failures_are_told_apart() {
     assert!(side.connector.end_session(&settings, BACK).await.is_none());
 }
 
+/// "GitLab as OpenID Connect identity provider": metadata, and the claims shared.
 #[tokio::test]
 async fn gitlab_of_ones_own_is_openid_connect_at_its_base_url() {
-    let (side, stub) = (Side::new(), stub().await);
+    let (side, stub) = (Side::new(), OidcStub::gitlab().await);
+    stub.set_time(crate::NOW);
     let base = Url::parse(stub.issuer()).unwrap();
     let gitlab = Settings { base_url: Some(base), ..settings(Preset::GitLab) };
-    stub.person(json!({
-        "sub": "42", "name": "Ada Lovelace", "nickname": "ada", "preferred_username": "ada", "email": "a@b.example",
-        "email_verified": true, "groups_direct": ["staff"],
-    }));
     let found = side.sign_in(&gitlab).await.unwrap();
-    assert_eq!((found.issuer.as_str(), found.subject.as_str()), (stub.issuer(), "42"));
+    assert_eq!((found.issuer.as_str(), found.subject.as_str()), (stub.issuer(), "4711"));
     assert_eq!(found.username.as_deref(), Some("ada"));
+    assert_eq!((found.first_name.as_str(), found.last_name.as_str()), ("Ada", "Lovelace"));
+    assert_eq!((found.email.as_deref(), found.email_verified), (Some("ada@example.com"), true));
+    assert_eq!(found.claims["groups"], json!(["staff", "staff/engines"]));
+    assert!(side.connector.end_session(&gitlab, BACK).await.is_none(), "it offers none");
 }
