@@ -26,6 +26,8 @@ mod page;
 mod passkeys;
 mod passwords;
 mod program;
+mod providers;
+mod providers_harness;
 mod recovery;
 mod review_fixes;
 mod roles_admin;
