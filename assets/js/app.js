@@ -169,6 +169,11 @@ function sends(form) {
   return form.getAttribute("method")?.toLowerCase() === "post" && !form.hasAttribute("target");
 }
 
+// A form that waited for a step-up at a provider goes on by itself. Not when somebody comes back to it:
+// then it was sent already.
+const waiting = document.querySelector("form[data-go-on]");
+if (waiting && performance.getEntriesByType("navigation")[0]?.type === "navigate") waiting.requestSubmit();
+
 // A page that comes back from the browser's history can be sent again.
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;

@@ -82,7 +82,7 @@ pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
     sessions.sort_by_key(|session| std::cmp::Reverse(session.created_at));
     let sign_in = |session: SessionRow| SignIn {
         device: device::name(&session.user_agent),
-        method: sessions::method(&session.method),
+        method: sessions::method(&ctx.app, &session.method),
         is_this: session.id == member.session.id,
         session,
     };

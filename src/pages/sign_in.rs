@@ -123,20 +123,24 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
     let code = input.optional("token");
     let next = input.optional("next").filter(|next| safe_next(next));
     let carry = input.optional("carry");
+    // Only from the page that says so: somebody else's identity may wait in this browser (SEC-71).
+    let links = input.flag("link");
     let as_json = ctx.json || input.is_json();
     if let Err(mut errors) = input.finish() {
         if as_json {
             return Err(AppError::Validation(errors));
         }
         let text = errors.pop_first().map(|(_, text)| text).unwrap_or_default();
-        let notice = Some(("bad", "That did not work".to_owned(), text));
-        return Ok(show(&ctx, StatusCode::UNPROCESSABLE_ENTITY, notice, &typed, next, carry));
+        let told = ("That did not work".to_owned(), text);
+        let onward = Onward { next, carry };
+        return again(&ctx, StatusCode::UNPROCESSABLE_ENTITY, told, &typed, onward, links).await;
     }
-    let onward = Onward { next: next.clone(), carry: carry.clone() };
+    let onward = Onward { next, carry };
     let done = match ctx.app.accounts.sign_in(&typed, &password, &ctx.client).await {
         Ok(factor) => {
             let earlier = ctx.challenge_cookie.clone();
             let factor = factor.onward(onward.clone()).resuming(earlier, code.is_some());
+            let factor = factor.linking(ctx.link_cookie.as_ref().filter(|_| links));
             ctx.app.accounts.complete_login(factor, &ctx.client).await
         }
         Err(refused) => Err(refused),
@@ -159,7 +163,7 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         return Err(error);
     }
     let problem = error.problem();
-    let (title, what) = match &error {
+    let told = match &error {
         // After a hundred failures no waiting helps (SEC-28); how far it is, is not told.
         AppError::RateLimited(seconds) => (
             format!("Too many tries. Wait {}.", wait_words(*seconds)),
@@ -167,8 +171,24 @@ pub async fn submit(ctx: Ctx, mut input: Input) -> Result<Response, AppError> {
         ),
         _ => (problem.title.to_owned(), problem.detail),
     };
-    let response = show(&ctx, problem.status, Some(("bad", title, what)), &typed, next, carry);
+    let response = again(&ctx, problem.status, told, &typed, onward, links).await?;
     Ok(with_wait(response, &error))
+}
+
+/// The page that the form was on, once more.
+async fn again(
+    ctx: &Ctx,
+    status: StatusCode,
+    told: (String, String),
+    typed: &str,
+    onward: Onward,
+    links: bool,
+) -> Result<Response, AppError> {
+    if links && let Some(page) = link::again(ctx, status, told.clone(), typed).await? {
+        return Ok(page);
+    }
+    let (title, what) = told;
+    Ok(show(ctx, status, Some(("bad", title, what)), typed, onward.next, onward.carry))
 }
 
 /// Past the gate: the session is there.

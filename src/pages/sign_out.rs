@@ -2,18 +2,24 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use url::Url;
 
 use crate::error::AppError;
 use crate::guard::Ctx;
 use crate::http::answer::see_other;
 use crate::http::cookies::{self, Cookie};
 use crate::http::input::Input;
+use crate::pages::provider;
 
 /// Where it is. Without a session it needs no form token: there is nothing to end.
 pub const PATH: &str = "/logout";
+/// The page afterwards. A provider that signs people out has to know it.
+const AFTERWARDS: &str = "/login?signed_out";
 
-/// Ends the session on the server and clears what the browser keeps.
-pub async fn submit(ctx: Ctx, input: Input) -> Result<Response, AppError> {
+/// Ends the session on the server and clears what the browser keeps; then, where the operator wants
+/// it, the browser goes on to the provider that signed the person in.
+pub async fn submit(mut ctx: Ctx, input: Input) -> Result<Response, AppError> {
+    let as_json = ctx.json || input.is_json();
     input.done()?;
     if let Some(principal) = &ctx.principal {
         ctx.app.accounts.end_session(&principal.user_id, &principal.session.id).await?;
@@ -22,8 +28,17 @@ pub async fn submit(ctx: Ctx, input: Input) -> Result<Response, AppError> {
     if let Some(challenge) = &ctx.challenge_cookie {
         ctx.app.accounts.cancel_challenge(challenge).await?;
     }
-    let mut response =
-        if ctx.json { StatusCode::NO_CONTENT.into_response() } else { see_other("/login?signed_out") };
+    let there = if as_json { None } else { there(&ctx).await };
+    // The page is for nobody any more.
+    ctx.principal = None;
+    let mut response = match there {
+        _ if as_json => StatusCode::NO_CONTENT.into_response(),
+        Some((label, url)) => {
+            let what = format!("You are signed out here. On to {label}, to sign out there too.");
+            provider::going(&ctx, "Signed out here", &what, &label, &url)
+        }
+        None => see_other(AFTERWARDS),
+    };
     let headers = response.headers_mut();
     cookies::add(headers, Cookie::Session.clear(ctx.app.https()));
     cookies::add(headers, Cookie::Challenge.clear(ctx.app.https()));
@@ -31,4 +46,14 @@ pub async fn submit(ctx: Ctx, input: Input) -> Result<Response, AppError> {
     // take the chosen theme.
     headers.insert(HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"storage\""));
     Ok(response)
+}
+
+/// Where to sign out at the provider that this session came by. `None` where it did not, nobody wants
+/// it, or the provider cannot be asked now.
+async fn there(ctx: &Ctx) -> Option<(String, Url)> {
+    let method = &ctx.principal.as_ref()?.session.method;
+    let name = method.split_whitespace().next()?.strip_prefix("provider:")?;
+    let provider = ctx.app.providers.get(name).filter(|provider| provider.logout)?;
+    let url = ctx.app.providers.connector.end_session(&provider.settings, &ctx.app.link(AFTERWARDS)).await?;
+    Some((provider.label().to_owned(), url))
 }

@@ -47,6 +47,8 @@ pub struct SessionInfo {
     pub id: String,
     /// The forms' token is derived from this one.
     pub csrf_secret: String,
+    /// By what the person signed in: `password`, `passkey` or `provider:<name>`, then the second factor.
+    pub method: String,
     pub created_at: Micros,
     pub last_seen_at: Micros,
     /// When the person last proved who they are; step-up counts from here (SEC-57).

@@ -122,6 +122,7 @@ impl FromRow for Principal {
             session: SessionInfo {
                 id: row.get("session_id")?,
                 csrf_secret: row.get("csrf_secret")?,
+                method: row.get("method")?,
                 created_at: row.get("created_at")?,
                 last_seen_at: row.get("last_seen_at")?,
                 step_up_at: row.get("step_up_at")?,
@@ -141,7 +142,7 @@ impl Accounts {
             .db
             .one(
                 sql!(
-                    "SELECT s.id AS session_id, s.csrf_secret, s.created_at, s.last_seen_at, s.step_up_at, s.expires_at, s.stands,
+                    "SELECT s.id AS session_id, s.csrf_secret, s.method, s.created_at, s.last_seen_at, s.step_up_at, s.expires_at, s.stands,
                        u.id AS user_id, u.username, u.email, u.first_name, u.last_name, u.email_verified_at,
                        u.created_at AS user_created_at,
                        u.email_codes_since IS NOT NULL AND u.email_verified_at IS NOT NULL AS has_email_codes,

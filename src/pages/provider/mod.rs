@@ -18,7 +18,7 @@ pub use self::trouble::{Trouble, record};
 use crate::error::AppError;
 use crate::guard::Ctx;
 use crate::http::cookies::{self, Cookie};
-use crate::pages::sign_in;
+use crate::pages::{sign_in, step_up};
 use crate::sign_in_providers::{Provider, redirect_uri};
 use crate::view::{Page, filters};
 
@@ -106,11 +106,20 @@ impl SetOut {
         response
     }
 
+    /// Tells a program of ours in the browser where to go on.
+    pub fn told(self) -> Response {
+        let mut response =
+            crate::http::answer::json(StatusCode::OK, &serde_json::json!({ "url": self.url.as_str() }));
+        cookies::add(response.headers_mut(), self.cookie);
+        response
+    }
+
     /// Sends a browser there that posted a form. A page in between goes on by itself: browsers hold the
     /// policy `form-action` (SEC-86) against wherever a posted form is redirected to, and providers
     /// redirect to hosts that nobody here knows.
     pub fn page(self, ctx: &Ctx, provider: &Provider) -> Response {
-        let mut response = going(ctx, &format!("To {}", provider.label()), provider.label(), &self.url);
+        let title = format!("To {}", provider.label());
+        let mut response = going(ctx, &title, "You are on your way.", provider.label(), &self.url);
         cookies::add(response.headers_mut(), self.cookie);
         response
     }
@@ -121,17 +130,20 @@ impl SetOut {
 struct GoingPage {
     page: Page,
     title: String,
+    /// What is happening.
+    what: String,
     label: String,
     url: String,
 }
 
 /// A page that goes on to another host by itself.
-pub fn going(ctx: &Ctx, title: &str, label: &str, url: &Url) -> Response {
+pub fn going(ctx: &Ctx, title: &str, what: &str, label: &str, url: &Url) -> Response {
     ctx.html_as(
         StatusCode::OK,
         &GoingPage {
             page: ctx.page(title),
             title: title.to_owned(),
+            what: what.to_owned(),
             label: label.to_owned(),
             url: url.to_string(),
         },
@@ -148,6 +160,13 @@ async fn failed(
 ) -> Response {
     let trouble = Trouble::of(provider, error);
     record(ctx, provider, &trouble.title, &error.to_string()).await;
+    // What somebody typed still waits for another proof.
+    if purpose == TripPurpose::StepUp && !ctx.json {
+        let words = format!("{}. Use another way.", trouble.title);
+        if let Some(page) = step_up::another_way(ctx, onward, words).await {
+            return page;
+        }
+    }
     trouble.show(ctx, provider, purpose, onward)
 }
 

@@ -31,7 +31,7 @@ impl From<RecoveryError> for AppError {
 
 /// A page whose address holds a token: it goes to nobody as a referrer (SEC-64). The page itself says
 /// `strict-origin`, so that its form is known as ours.
-fn private(ctx: &Ctx, status: StatusCode, page: &impl Template) -> Response {
+pub fn private(ctx: &Ctx, status: StatusCode, page: &impl Template) -> Response {
     let mut response = ctx.html_as(status, page);
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response

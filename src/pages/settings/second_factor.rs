@@ -31,6 +31,8 @@ struct SecurityPage {
     verified: bool,
     required: Option<String>,
     devices: usize,
+    /// Linked accounts elsewhere.
+    connections: usize,
 }
 
 impl SecurityPage {
@@ -93,6 +95,7 @@ pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
         email: member.email.clone(),
         verified: member.verified,
         devices: accounts.list_sessions(&member.user_id).await?.len(),
+        connections: accounts.list_identities(&member.user_id).await?.len(),
     }))
 }
 

@@ -5,6 +5,7 @@ use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 
+use crate::app::App;
 use crate::error::AppError;
 use crate::guard::{Ctx, Member};
 use crate::http::input::Input;
@@ -39,7 +40,7 @@ impl SessionsPage {
 pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
     let line = |session: SessionRow| Line {
         device: device::name(&session.user_agent),
-        method: method(&session.method),
+        method: method(&ctx.app, &session.method),
         is_this: session.id == member.session.id,
         session,
     };
@@ -83,38 +84,43 @@ pub async fn end_others(ctx: Ctx, member: Member, input: Input) -> Result<Respon
 }
 
 /// How someone signed in, in words: "password totp" is "Password, authenticator app".
-pub(super) fn method(method: &str) -> String {
-    let words: Vec<&str> = method
-        .split_whitespace()
-        .enumerate()
-        .map(|(at, step)| match (step, at) {
-            ("password", 0) => "Password",
-            ("passkey", 0) => "Passkey",
-            ("passkey", _) => "passkey",
-            ("totp", _) => "authenticator app",
-            ("email", _) => "code by e-mail",
-            ("backup-code", _) => "backup code",
-            (other, _) => other,
-        })
-        .collect();
+pub(super) fn method(app: &App, method: &str) -> String {
+    words(method, |name| app.accounts.provider_label(name))
+}
+
+/// The same with what a provider of a name is called.
+fn words(method: &str, label: impl Fn(&str) -> String) -> String {
+    let word = |(at, step): (usize, &str)| match (step, at) {
+        ("password", 0) => "Password".to_owned(),
+        ("passkey", 0) => "Passkey".to_owned(),
+        ("totp", _) => "authenticator app".to_owned(),
+        ("email", _) => "code by e-mail".to_owned(),
+        ("backup-code", _) => "backup code".to_owned(),
+        (other, _) => other.strip_prefix("provider:").map_or_else(|| other.to_owned(), &label),
+    };
+    let words: Vec<String> = method.split_whitespace().enumerate().map(word).collect();
     words.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::method;
+    use super::words;
 
     #[test]
     fn ways_to_sign_in_are_told_in_words() {
-        for (stored, words) in [
+        for (stored, told) in [
             ("password", "Password"),
             ("passkey", "Passkey"),
             ("password totp", "Password, authenticator app"),
             ("password passkey", "Password, passkey"),
             ("password backup-code", "Password, backup code"),
             ("password email", "Password, code by e-mail"),
+            ("provider:corp", "Corp ID"),
+            ("provider:corp passkey", "Corp ID, passkey"),
+            ("provider:gone totp", "gone, authenticator app"),
         ] {
-            assert_eq!(method(stored), words);
+            let label = |name: &str| if name == "corp" { "Corp ID".to_owned() } else { name.to_owned() };
+            assert_eq!(words(stored, label), told);
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum LinkError {
     LastWayIn,
     #[error("There is no such linked account.")]
     NotThere,
+    #[error("Your session has ended. Sign in again.")]
+    SessionOver,
     /// The pending link is used, too old or unknown.
     #[error("This took too long or was used before. Sign in with the provider again.")]
     Expired,
@@ -61,8 +63,8 @@ impl Accounts {
     }
 
     /// Links what a provider vouched for with the account of whoever is signed in. The caller has
-    /// seen to it that the trip was begun in this session ([`super::FinishedTrip::is_of`]). Twice is
-    /// fine.
+    /// seen to it that the trip was begun in this session ([`super::FinishedTrip::is_of`]). `false`
+    /// where it was linked already: nothing changes then.
     ///
     /// # Errors
     /// [`LinkError::Taken`], [`LinkError::TooMany`].
@@ -71,9 +73,8 @@ impl Accounts {
         principal: &Principal,
         vouched: &Vouched,
         client: &Client,
-    ) -> Result<(), LinkError> {
-        let mut tx = self.db.begin().await?;
-        let user = self.hold_user(&mut tx, &principal.user_id).await?.ok_or(LinkError::NotThere)?;
+    ) -> Result<bool, LinkError> {
+        let (mut tx, user) = self.begin_own(principal).await?;
         let shown_as = vouched.shown_as();
         let named = Named {
             issuer: &vouched.issuer,
@@ -82,7 +83,7 @@ impl Accounts {
             shown_as: &shown_as,
         };
         match self.insert_identity(&mut tx, &user.id, &named).await? {
-            Inserted::Theirs => return Ok(()),
+            Inserted::Theirs => return Ok(false),
             Inserted::Taken => {
                 return Err(LinkError::Taken { provider: self.provider_label(&vouched.provider) });
             }
@@ -97,7 +98,8 @@ impl Accounts {
             provider: self.provider_label(&vouched.provider),
             shown_as: shown_as.clone(),
         };
-        self.finish_change(tx, &user, principal, &notice, client).await
+        self.finish_change(tx, &user, principal, &notice, client).await?;
+        Ok(true)
     }
 
     /// Takes an identity away from the account of whoever is signed in.
@@ -111,8 +113,7 @@ impl Accounts {
         id: &str,
         client: &Client,
     ) -> Result<Identity, LinkError> {
-        let mut tx = self.db.begin().await?;
-        let user = self.hold_user(&mut tx, &principal.user_id).await?.ok_or(LinkError::NotThere)?;
+        let (mut tx, user) = self.begin_own(principal).await?;
         let removed: Option<Identity> = tx
             .one(
                 sql!(
@@ -134,6 +135,16 @@ impl Accounts {
         };
         self.finish_change(tx, &user, principal, &notice, client).await?;
         Ok(removed)
+    }
+
+    /// Holds the person's row; what ended their session while they waited for it ends this too (SEC-61).
+    async fn begin_own(&self, principal: &Principal) -> Result<(Tx, User), LinkError> {
+        let mut tx = self.db.begin().await?;
+        let user = self.hold_user(&mut tx, &principal.user_id).await?;
+        match user {
+            Some(user) if self.still_stands(&mut tx, principal).await? => Ok((tx, user)),
+            _ => Err(LinkError::SessionOver),
+        }
     }
 
     async fn has_another_way(&self, tx: &mut Tx, user_id: &str, live: &[String]) -> Result<bool, DbError> {
