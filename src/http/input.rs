@@ -141,6 +141,29 @@ impl Input {
         }
     }
 
+    /// Texts: a JSON list of texts, or one text that is split where `between` says so. Each is trimmed,
+    /// and empty ones are left out.
+    pub fn list(&mut self, name: &'static str, between: impl Fn(char) -> bool) -> Vec<String> {
+        let texts: Vec<String> = match self.fields.get(name) {
+            Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+                let texts = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+                self.fields.remove(name);
+                texts
+            }
+            Some(Value::Array(_)) => {
+                self.fields.remove(name);
+                self.errors.insert(name.into(), "This must be a list of texts.".into());
+                Vec::new()
+            }
+            _ => self.text(name).split(between).map(str::to_owned).collect(),
+        };
+        if texts.iter().any(|text| text.contains('\0')) {
+            self.errors.insert(name.into(), "This contains a character that cannot be used.".into());
+            return Vec::new();
+        }
+        texts.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+    }
+
     /// Bytes of a form's field, which stays; 0 where there is none or where JSON came.
     pub fn length(&self, name: &str) -> usize {
         match self.fields.get(name) {
@@ -253,6 +276,19 @@ mod tests {
         assert!(matches!(json("[1]"), Err(AppError::BadRequest(_))));
         assert!(matches!(json("{"), Err(AppError::BadRequest(_))));
         assert!(matches!(json("\"ann\""), Err(AppError::BadRequest(_))));
+    }
+
+    #[test]
+    fn lists_come_as_lists_or_as_lines() {
+        let lines = |c| c == '\n' || c == ',';
+        let mut input = json(r#"{"a":[" x,y ","","z"],"b":"x, y\r\nz","c":[1],"d":null,"e":7}"#).unwrap();
+        assert_eq!(input.list("a", lines), ["x,y", "z"]);
+        assert_eq!(input.list("b", lines), ["x", "y", "z"]);
+        for name in ["c", "d", "e"] {
+            assert!(input.list(name, lines).is_empty());
+        }
+        let errors = input.finish().unwrap_err();
+        assert!(errors.contains_key("c") && errors.contains_key("e") && errors.len() == 2, "{errors:?}");
     }
 
     /// SEC-88: a repeated field is refused in JSON as in a form.

@@ -5,7 +5,7 @@ mod setup;
 
 use std::sync::Arc;
 
-use accounts::{LiveProvider, ProviderRules, Vouched};
+use accounts::{LiveProvider, ProviderRules, StoredProvider, Vouched};
 use base::{Clock, DbError};
 use parking_lot::RwLock;
 use providers::{Connector, Profile, Settings};
@@ -14,6 +14,7 @@ use upstream::Http;
 pub use self::setup::{LABEL_MAX, Setup};
 use crate::app::App;
 use crate::config::Config;
+use crate::error::FieldErrors;
 
 /// A provider that can be used.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,11 +71,36 @@ impl Provider {
     }
 }
 
+/// Why a provider that an Admin set up cannot be used, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    #[error("Its client secret was sealed with a key that is gone. Edit it and enter the secret again.")]
+    Secret,
+    #[error("Its settings cannot be read. Edit it and save them anew, or remove it.")]
+    Settings,
+    #[error("Its settings do not fit any more. Edit it: {}", .0.values().cloned().collect::<Vec<_>>().join(" "))]
+    Fields(FieldErrors),
+}
+
+/// A provider that an Admin set up, whether or not it is enabled.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn of_stored(stored: &StoredProvider) -> Result<Provider, Unusable> {
+    let setup = Setup::read(&stored.settings).ok_or(Unusable::Settings)?;
+    let secret = stored.secret.as_deref().ok_or(Unusable::Secret)?;
+    setup.build(&stored.name, secret).map_err(Unusable::Fields)
+}
+
 /// The live set, and who talks to them.
 pub struct SignInProviders {
     pub connector: Connector,
     configured: Vec<Arc<Provider>>,
     live: RwLock<Arc<Vec<Arc<Provider>>>>,
+    /// Those that are disabled and could be used, to be tried by an Admin.
+    resting: RwLock<Vec<Arc<Provider>>>,
+    /// Those that are enabled and cannot be used, as the log has been told.
+    broken: RwLock<Vec<(String, Unusable)>>,
 }
 
 impl SignInProviders {
@@ -88,6 +114,8 @@ impl SignInProviders {
         Self {
             connector: Connector::new(http, clock),
             live: RwLock::new(Arc::new(configured.clone())),
+            resting: RwLock::default(),
+            broken: RwLock::default(),
             configured,
         }
     }
@@ -102,6 +130,12 @@ impl SignInProviders {
         self.live.read().iter().find(|provider| provider.name() == name).cloned()
     }
 
+    /// The one of this name, also if it is disabled: for what only Admins do.
+    pub fn known(&self, name: &str) -> Option<Arc<Provider>> {
+        let resting = || self.resting.read().iter().find(|provider| provider.name() == name).cloned();
+        self.get(name).or_else(resting)
+    }
+
     /// Those of the configuration.
     pub fn configured(&self) -> &[Arc<Provider>] {
         &self.configured
@@ -111,20 +145,22 @@ impl SignInProviders {
     /// log; of two with one name the configuration's counts.
     pub async fn reload(&self, app: &App) -> Result<(), DbError> {
         let mut live = self.configured.clone();
+        let (mut resting, mut broken) = (Vec::new(), Vec::new());
         for stored in app.accounts.stored_providers().await? {
-            if !stored.enabled || live.iter().any(|provider| provider.name() == stored.name) {
+            if live.iter().any(|provider| provider.name() == stored.name) {
                 continue;
             }
-            let setup: Option<Setup> = serde_json::from_str(&stored.settings).ok();
-            let built =
-                setup.zip(stored.secret).and_then(|(setup, secret)| setup.build(&stored.name, &secret).ok());
-            match built {
-                Some(provider) => live.push(Arc::new(provider)),
-                None => tracing::warn!(
-                    provider.name = stored.name,
-                    "a provider's settings cannot be used; save them anew under Administration, Settings"
-                ),
+            match (of_stored(&stored), stored.enabled) {
+                (Ok(provider), true) => live.push(Arc::new(provider)),
+                (Ok(provider), false) => resting.push(Arc::new(provider)),
+                (Err(_), false) => {}
+                (Err(unusable), true) => broken.push((stored.name, unusable)),
             }
+        }
+        // Each is told once, not at each look.
+        let told_before = std::mem::replace(&mut *self.broken.write(), broken.clone());
+        for (name, unusable) in broken.iter().filter(|one| !told_before.contains(one)) {
+            tracing::warn!(provider.name = name, %unusable, "a provider cannot be used");
         }
         let told = |provider: &Arc<Provider>| LiveProvider {
             name: provider.name().to_owned(),
@@ -132,6 +168,7 @@ impl SignInProviders {
         };
         app.accounts.set_live_providers(live.iter().map(told).collect());
         *self.live.write() = Arc::new(live);
+        *self.resting.write() = resting;
         Ok(())
     }
 }

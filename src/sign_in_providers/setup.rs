@@ -67,6 +67,11 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// As the database keeps it; `None` where that is nothing that this version writes.
+    pub fn read(kept: &str) -> Option<Self> {
+        serde_json::from_str(kept).ok()
+    }
+
     /// The provider that this makes.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use axum::response::Response;
 use base::{DAY, Micros};
 use serde_json::json;
 
-use super::days;
+use super::{days, providers};
 use crate::app::App;
 use crate::error::{AppError, FieldErrors};
 use crate::guard::{Ctx, Member};
@@ -37,6 +37,7 @@ struct SettingsPage {
     grace_days: Field,
     email_codes: bool,
     default_model: Option<String>,
+    providers: providers::Section,
 }
 
 /// The forms as they stand, or one of them as it was typed.
@@ -88,14 +89,19 @@ impl From<&SignUp> for TypedSignUp {
 }
 
 /// `GET /admin/settings`
-pub async fn page(ctx: Ctx) -> Response {
-    render(&ctx, StatusCode::OK, &Typed::saved(&ctx), &FieldErrors::new())
+pub async fn page(ctx: Ctx) -> Result<Response, AppError> {
+    render(&ctx, StatusCode::OK, &Typed::saved(&ctx), &FieldErrors::new()).await
 }
 
-fn render(ctx: &Ctx, status: StatusCode, typed: &Typed, errors: &FieldErrors) -> Response {
+async fn render(
+    ctx: &Ctx,
+    status: StatusCode,
+    typed: &Typed,
+    errors: &FieldErrors,
+) -> Result<Response, AppError> {
     let Typed { sign_up, site_name, second_factor } = typed;
     let error = |name: &str| errors.get(name).cloned();
-    ctx.html_as(
+    Ok(ctx.html_as(
         status,
         &SettingsPage {
             page: ctx.page("Settings"),
@@ -124,8 +130,9 @@ fn render(ctx: &Ctx, status: StatusCode, typed: &Typed, errors: &FieldErrors) ->
                 .required(),
             email_codes: second_factor.email_codes,
             default_model: ctx.app.models.default_name(&ctx.app),
+            providers: providers::section(ctx).await?,
         },
-    )
+    ))
 }
 
 /// `POST /admin/settings/sign-up`
@@ -153,7 +160,7 @@ pub async fn save_sign_up(ctx: Ctx, member: Member, mut input: Input) -> Result<
         }
         let sign_up = TypedSignUp { open: mode == SignUpMode::Open, domains, verification };
         let typed = Typed { sign_up, ..Typed::saved(&ctx) };
-        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors));
+        return render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors).await;
     }
     let section = SignUp { mode, allowed_domains, verification_required: verification };
     ctx.app.accounts.save_sign_up(&member.user_id, &section).await?;
@@ -182,7 +189,7 @@ pub async fn save_general(ctx: Ctx, member: Member, mut input: Input) -> Result<
             return Err(AppError::Validation(errors));
         }
         let typed = Typed { site_name: typed, ..Typed::saved(&ctx) };
-        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors));
+        return render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors).await;
     }
     let section = General { site_name: name.to_owned(), ..general(&ctx.app) };
     ctx.app.accounts.save_general(&member.user_id, &follow_config(&ctx.app, section)).await?;
@@ -215,7 +222,7 @@ pub async fn save_second_factor(ctx: Ctx, member: Member, mut input: Input) -> R
         }
         let second_factor = TypedSecondFactor { required_of_everyone, grace_days: typed_days, email_codes };
         let typed = Typed { second_factor, ..Typed::saved(&ctx) };
-        return Ok(render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors));
+        return render(&ctx, StatusCode::UNPROCESSABLE_ENTITY, &typed, &errors).await;
     }
     let section = SecondFactorRules { required_of_everyone, grace_days, email_codes, ..saved_rules };
     ctx.app.accounts.save_second_factor(&member.user_id, &section).await?;

@@ -158,8 +158,9 @@ async fn failed(
     onward: &Onward,
     error: &ProviderError,
 ) -> Response {
-    let trouble = Trouble::of(provider, error);
-    record(ctx, provider, &trouble.title, &error.to_string()).await;
+    let cause = error.to_string();
+    let trouble = Trouble::of(provider, error).because(purpose, &cause);
+    record(ctx, provider, &trouble.title, &cause).await;
     // What somebody typed still waits for another proof.
     if purpose == TripPurpose::StepUp && !ctx.json {
         let words = format!("{}. Use another way.", trouble.title);

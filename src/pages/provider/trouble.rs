@@ -20,6 +20,8 @@ pub struct Trouble {
     pub what: String,
     /// Trying once more may help.
     pub again: bool,
+    /// For an Admin who tries the provider; nobody else is told (SEC-88).
+    pub cause: Option<String>,
 }
 
 #[derive(Template)]
@@ -30,6 +32,7 @@ struct TroublePage {
     what: String,
     again: Option<(String, String)>,
     back: (String, &'static str),
+    cause: Option<String>,
     request_id: String,
 }
 
@@ -77,7 +80,13 @@ impl Trouble {
                 false,
             ),
         };
-        Self { status, title, what, again }
+        Self { status, title, what, again, cause: None }
+    }
+
+    /// With what the Admins' error list says, for a trip that is a test.
+    pub fn because(mut self, purpose: TripPurpose, cause: &str) -> Self {
+        self.cause = (purpose == TripPurpose::Test).then(|| cause.to_owned());
+        self
     }
 
     /// Of an account here.
@@ -93,13 +102,15 @@ impl Trouble {
             title: title.to_owned(),
             what: error.to_string(),
             again: matches!(error, ArriveError::NoEmail { .. }),
+            cause: None,
         }
     }
 
     /// The page, with the way back to where the trip began.
     pub fn show(self, ctx: &Ctx, provider: &Provider, purpose: TripPurpose, onward: &Onward) -> Response {
         if ctx.json {
-            return answer::error(ctx, &AppError::Refused(format!("{}. {}", self.title, self.what)));
+            let cause = self.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+            return answer::error(ctx, &AppError::Refused(format!("{}. {}{cause}", self.title, self.what)));
         }
         if purpose == TripPurpose::SignIn && onward.carry.is_some() {
             return sign_in::another_way(ctx, self.status, self.title, self.what, onward);
@@ -118,7 +129,7 @@ impl Trouble {
             TripPurpose::StepUp => ("/settings".to_owned(), "Back to the settings"),
             TripPurpose::Test => ("/admin/settings#providers".to_owned(), "Back to the settings"),
         };
-        page(ctx, self.status, self.title, self.what, again, back)
+        page(ctx, self, again, back)
     }
 }
 
@@ -135,25 +146,26 @@ pub fn lost(ctx: &Ctx, provider: &Provider) -> Response {
         true => ("/chat".to_owned(), "To the chats"),
         false => ("/login".to_owned(), "Sign in another way"),
     };
-    page(
-        ctx,
-        StatusCode::BAD_REQUEST,
-        "This sign-in does not go on".to_owned(),
-        "It was begun in another browser, was used already, or took longer than ten minutes. Nothing was changed."
-            .to_owned(),
-        again,
-        back,
-    )
+    let trouble = Trouble {
+        status: StatusCode::BAD_REQUEST,
+        title: "This sign-in does not go on".to_owned(),
+        what:
+            "It was begun in another browser, was used already, or took longer than ten minutes. Nothing was \
+               changed."
+                .to_owned(),
+        again: false,
+        cause: None,
+    };
+    page(ctx, trouble, again, back)
 }
 
 fn page(
     ctx: &Ctx,
-    status: StatusCode,
-    title: String,
-    what: String,
+    trouble: Trouble,
     again: Option<(String, String)>,
     back: (String, &'static str),
 ) -> Response {
+    let Trouble { status, title, what, cause, .. } = trouble;
     ctx.html_as(
         status,
         &TroublePage {
@@ -162,6 +174,7 @@ fn page(
             what,
             again,
             back,
+            cause,
             request_id: ctx.request_id.to_string(),
         },
     )

@@ -184,9 +184,16 @@ impl Accounts {
         let decision = match arrived {
             Ok(Arrived::Known { first_factor, way }) => {
                 username = tx
-                    .one(sql!("SELECT username FROM users WHERE id = $1"), args![first_factor.user_id()])
+                    .one(
+                        sql!("SELECT username FROM users WHERE id = $1 AND deactivated_at IS NULL"),
+                        args![first_factor.user_id()],
+                    )
                     .await?;
-                Decision::Known(way)
+                match username {
+                    Some(_) => Decision::Known(way),
+                    // As the gate would say.
+                    None => Decision::Refused(ArriveError::Inactive),
+                }
             }
             Ok(Arrived::Created { user, .. }) => {
                 username = Some(user.username);
