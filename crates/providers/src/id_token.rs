@@ -206,9 +206,21 @@ fn check_claims(
         _ => Ok(()),
     });
     match token.claims(&verifier, &Nonce::new(nonce.to_owned())) {
-        Ok(_) => Ok(()),
+        Ok(_) => check_not_before(calls, &parts.claims, now),
         Err(ClaimsVerificationError::Expired(cause)) => Err(calls.clock(&cause)),
         Err(error) => Err(calls.not_verified(&error.to_string())),
+    }
+}
+
+/// `nbf` (RFC 7519, 4.1.5): OpenID Connect does not need it, some providers send it.
+fn check_not_before(calls: &Calls<'_>, claims: &Map<String, Value>, now: i64) -> Result<(), ProviderError> {
+    match claims.get("nbf").map(seconds) {
+        None => Ok(()),
+        Some(None) => Err(calls.not_verified("the ID token says in no number from when on it holds (nbf)")),
+        Some(Some(from)) if from.saturating_sub(now) > LEEWAY => {
+            Err(calls.clock("the ID token holds only from a later time on (nbf)"))
+        }
+        Some(Some(_)) => Ok(()),
     }
 }
 

@@ -52,8 +52,12 @@ pub enum Fault {
     AlgNone,
     /// HS256 with the client secret as the key.
     Hs256,
+    /// HS256 with the published key as the key.
+    Hs256PublicKey,
     Expired,
     FutureIat,
+    /// `nbf` is to come.
+    FutureNbf,
     WrongNonce,
     NoNonce,
     /// The token's key id is one that is never published.
@@ -117,6 +121,7 @@ struct Stub {
     asked: Option<BTreeMap<String, String>>,
     calls: BTreeMap<String, usize>,
     signed_out: Option<BTreeMap<String, String>>,
+    handed_out: Vec<String>,
 }
 
 /// What a code stands for.
@@ -171,6 +176,7 @@ impl OidcStub {
                 asked: None,
                 calls: BTreeMap::new(),
                 signed_out: None,
+                handed_out: Vec::new(),
             }),
         });
         let app = Router::new()
@@ -244,6 +250,12 @@ impl OidcStub {
     #[must_use]
     pub fn signed_out(&self) -> Option<BTreeMap<String, String>> {
         self.inner.state.lock().signed_out.clone()
+    }
+
+    /// Every code, access token and ID token that it has handed out.
+    #[must_use]
+    pub fn handed_out(&self) -> Vec<String> {
+        self.inner.state.lock().handed_out.clone()
     }
 
     /// How often it was called there.
@@ -403,6 +415,7 @@ async fn authorize(State(inner): Shared, Query(asked): Asked) -> Response {
     };
     let code = format!("code-{}", stub.issued);
     stub.issued += 1;
+    stub.handed_out.push(code.clone());
     stub.codes.insert(code, grant);
     redirect(&back)
 }
@@ -447,6 +460,7 @@ async fn token(State(inner): Shared, headers: HeaderMap, body: Bytes) -> Respons
         faults: &stub.faults,
     };
     let id_token = making.token(&stub.keys, grant.person);
+    stub.handed_out.extend([access_token.clone(), id_token.clone()]);
     let mut answer = json!({"access_token": access_token, "token_type": "Bearer", "expires_in": 3600});
     if !stub.faults.contains(&Fault::NoIdToken) {
         answer["id_token"] = id_token.into();

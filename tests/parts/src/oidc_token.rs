@@ -64,7 +64,7 @@ impl Making<'_> {
         let has = |fault| self.faults.contains(&fault);
         let (alg, kid) = match () {
             () if has(Fault::AlgNone) => ("none", keys.kid()),
-            () if has(Fault::Hs256) => ("HS256", keys.kid()),
+            () if has(Fault::Hs256) || has(Fault::Hs256PublicKey) => ("HS256", keys.kid()),
             () if has(Fault::UnknownKid) => ("ES256", "never-published".to_owned()),
             () => ("ES256", keys.kid()),
         };
@@ -74,7 +74,9 @@ impl Making<'_> {
         let mut signature = match alg {
             "none" => Vec::new(),
             "HS256" => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(self.client.1.as_bytes()).expect("any length");
+                let point = keys.signing().verifying_key().to_sec1_point(false);
+                let secret = if has(Fault::Hs256) { self.client.1.as_bytes() } else { point.as_bytes() };
+                let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length");
                 mac.update(signed.as_bytes());
                 mac.finalize().into_bytes().to_vec()
             }
@@ -123,6 +125,9 @@ impl Making<'_> {
         };
         put("iat", json!(iat));
         put("exp", if has(Fault::GarbageClaims) { json!("tomorrow") } else { json!(exp) });
+        if has(Fault::FutureNbf) {
+            put("nbf", json!(self.now + 300));
+        }
         let hashed = if has(Fault::WrongAtHash) { "another token" } else { self.access_token };
         put("at_hash", json!(URL_SAFE_NO_PAD.encode(&Sha256::digest(hashed.as_bytes())[..16])));
         match self.nonce {
