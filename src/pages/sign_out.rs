@@ -6,15 +6,19 @@ use url::Url;
 
 use crate::error::AppError;
 use crate::guard::Ctx;
-use crate::http::answer::see_other;
+use crate::http::answer::{see_other, with_flash};
 use crate::http::cookies::{self, Cookie};
 use crate::http::input::Input;
 use crate::pages::provider;
+use crate::view::{Flash, Kind};
 
 /// Where it is. Without a session it needs no form token: there is nothing to end.
 pub const PATH: &str = "/logout";
-/// The page afterwards. A provider that signs people out has to know it.
+/// The page afterwards.
 const AFTERWARDS: &str = "/login?signed_out";
+/// Where a provider sends people back to that has signed them out too; it has to know the address to
+/// the letter.
+const BACK: &str = "/login";
 
 /// Ends the session on the server and clears what the browser keeps; then, where the operator wants
 /// it, the browser goes on to the provider that signed the person in.
@@ -35,7 +39,10 @@ pub async fn submit(mut ctx: Ctx, input: Input) -> Result<Response, AppError> {
         _ if as_json => StatusCode::NO_CONTENT.into_response(),
         Some((label, url)) => {
             let what = format!("You are signed out here. On to {label}, to sign out there too.");
-            provider::going(&ctx, "Signed out here", &what, &label, &url)
+            let mut response = provider::going(&ctx, "Signed out here", &what, &label, &url);
+            // The address to come back to is registered there, so it says nothing of its own.
+            with_flash(&ctx, &mut response, &Flash::new(Kind::Ok, "You are signed out."));
+            response
         }
         None => see_other(AFTERWARDS),
     };
@@ -54,6 +61,6 @@ async fn there(ctx: &Ctx) -> Option<(String, Url)> {
     let method = &ctx.principal.as_ref()?.session.method;
     let name = method.split_whitespace().next()?.strip_prefix("provider:")?;
     let provider = ctx.app.providers.get(name).filter(|provider| provider.logout)?;
-    let url = ctx.app.providers.connector.end_session(&provider.settings, &ctx.app.link(AFTERWARDS)).await?;
+    let url = ctx.app.providers.connector.end_session(&provider.settings, &ctx.app.link(BACK)).await?;
     Some((provider.label().to_owned(), url))
 }
