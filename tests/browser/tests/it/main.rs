@@ -9,6 +9,7 @@ mod no_script;
 mod pages;
 mod pages_accounts;
 mod passkeys;
+mod providers;
 mod recovery;
 mod second_factor;
 mod sessions;
