@@ -114,7 +114,7 @@ pub async fn pass(
     }
     if input.optional("step_up_send").is_some() {
         let answer = match ctx.app.accounts.send_step_up_code(principal, &ctx.client).await {
-            Ok(CodeSent { .. }) => form.show(true, None).await,
+            Ok(CodeSent { .. }) => form.show(true, None, false).await,
             Err(refused) => form.refused(refused).await,
         };
         return Err(Box::new(answer));
@@ -127,7 +127,7 @@ pub async fn pass(
         (.., Some(ceremony), Some(credential)) => {
             StepUpProof::Factor(Proof::Passkey { ceremony, credential })
         }
-        _ => return Err(Box::new(form.show(false, Some("Enter it here.".to_owned())).await)),
+        _ => return Err(Box::new(form.show(false, Some("Enter it here.".to_owned()), true).await)),
     };
     match ctx.app.accounts.step_up(principal, token, proof, &ctx.client).await {
         Ok(renewed) => Ok((asked, Some(renewed))),
@@ -147,7 +147,7 @@ async fn ask(ctx: &Ctx, principal: &Principal, asked: &Input) -> Response {
         .map_err(internal)
         .and_then(|plain| ctx.app.ring.seal(&ctx.app.random, PURPOSE, &plain).map_err(internal));
     match sealed {
-        Ok(carry) => Form { ctx, principal, path: ctx.path.clone(), carry }.show(false, None).await,
+        Ok(carry) => Form { ctx, principal, path: ctx.path.clone(), carry }.show(false, None, false).await,
         Err(error) => answer::error(ctx, &error),
     }
 }
@@ -186,9 +186,8 @@ impl Form<'_> {
         };
         let Some(provider) = can_prove(ctx, &ways).into_iter().find(|provider| provider.name() == name)
         else {
-            return self
-                .show(false, Some("That provider cannot confirm it is you. Use another way.".to_owned()))
-                .await;
+            let words = "That provider cannot confirm that it is you. Use another way.".to_owned();
+            return self.show(false, Some(words), false).await;
         };
         let onward = Onward { next: Some(self.path), carry: Some(self.carry) };
         match set_out(ctx, &provider, TripPurpose::StepUp, &onward).await {
@@ -217,10 +216,12 @@ impl Form<'_> {
             _ => text,
         };
         let sent = matches!(error, AppError::SecondFactorInvalid(_));
-        with_wait(self.show(sent, Some(text)).await, &error)
+        let at_field = !matches!(error, AppError::Refused(_));
+        with_wait(self.show(sent, Some(text), at_field).await, &error)
     }
 
-    async fn show(&self, sent: bool, error: Option<String>) -> Response {
+    /// The form. What went wrong stands at its field, if it is about what was entered there.
+    async fn show(&self, sent: bool, error: Option<String>, at_field: bool) -> Response {
         let Self { ctx, principal, path, carry } = self;
         let ways = match ctx.app.accounts.step_up_ways(&principal.user_id).await {
             Ok(ways) => ways,
@@ -247,12 +248,12 @@ impl Form<'_> {
             Field::password("step_up_password", "Password", "current-password").required().tall().autofocus()
         });
         let (mut password, mut code) = (password, code);
-        if let Some(text) = &error {
+        if let Some(text) = error.as_ref().filter(|_| at_field) {
             password = password.map(|field| field.error(Some(text.clone())));
             code = code.map(|field| field.error(Some(text.clone())));
         }
         let told = sent && email && error.is_none();
-        let error = error.filter(|_| password.is_none() && code.is_none());
+        let error = error.filter(|_| !at_field || (password.is_none() && code.is_none()));
         let status = AppError::StepUpRequired.problem().status;
         ctx.html_as(
             status,
@@ -332,7 +333,7 @@ pub async fn came_back(
 /// none waits (any more).
 pub async fn another_way(ctx: &Ctx, onward: &Onward, words: String) -> Option<Response> {
     let (form, _) = waiting(ctx, ctx.principal.as_deref()?, onward)?;
-    Some(form.show(false, Some(words)).await)
+    Some(form.show(false, Some(words), false).await)
 }
 
 /// The form that waits with a trip, and what was asked.
