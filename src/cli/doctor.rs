@@ -5,6 +5,7 @@ mod database;
 mod folder;
 mod mail;
 mod network;
+mod providers;
 mod upstreams;
 
 use std::fmt;
@@ -117,15 +118,18 @@ pub async fn run(config: Config, doctor: &Doctor) -> Result<(), Failure> {
                 report.add([Finding::ok("secret key", "it is the one that sealed this database")]);
                 report.add(mail::outbox(&app).await);
                 report.add(upstreams::check(&config, &clock, Some(&app)).await);
+                report.add(providers::check(&config, &clock, Some(&app)).await);
                 app.db.close().await;
             }
             Err(error) => {
                 report.add([Finding::fail("start", error.to_string())]);
                 report.add(upstreams::check(&config, &clock, None).await);
+                report.add(providers::check(&config, &clock, None).await);
             }
         }
     } else {
         report.add(upstreams::check(&config, &clock, None).await);
+        report.add(providers::check(&config, &clock, None).await);
     }
     report.add(mail::check(&config, &outside, doctor.mail_to.as_deref()).await);
     match report.failures {

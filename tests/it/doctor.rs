@@ -1,7 +1,9 @@
 //! `anteroom doctor` beside working and broken surroundings.
 
 use base::{Db, args, sql};
+use parts::github::GitHubStub;
 use parts::model::ModelStub;
+use parts::oidc::{CLIENT_ID, CLIENT_SECRET, Fault, OidcStub, Part};
 use parts::smtp::{Mode, SmtpStub};
 
 use crate::program::{Left, Program};
@@ -114,4 +116,125 @@ async fn the_doctor_sees_a_folder_that_is_open_to_others_and_stuck_mail() {
         "{left:?}"
     );
     assert_eq!(left.code, Some(1));
+}
+
+/// A program with the providers `corp` and `hub` in its configuration.
+async fn with_providers(corp: &OidcStub, hub: &GitHubStub) -> Program {
+    Program::new()
+        .await
+        .set("ANTEROOM_PROVIDERS__CORP__ISSUER", corp.issuer())
+        .set("ANTEROOM_PROVIDERS__CORP__LABEL", "Corp ID")
+        .set("ANTEROOM_PROVIDERS__CORP__CLIENT_ID", CLIENT_ID)
+        .set("ANTEROOM_PROVIDERS__CORP__CLIENT_SECRET", CLIENT_SECRET)
+        .set("ANTEROOM_PROVIDERS__HUB__PRESET", "github")
+        .set("ANTEROOM_PROVIDERS__HUB__BASE_URL", hub.base_url())
+        .set("ANTEROOM_PROVIDERS__HUB__CLIENT_ID", CLIENT_ID)
+        .set("ANTEROOM_PROVIDERS__HUB__CLIENT_SECRET", CLIENT_SECRET)
+}
+
+/// Providers are looked at without signing in: those of the configuration also before there is a database.
+#[tokio::test]
+async fn the_doctor_looks_at_providers() {
+    let (corp, hub) = (OidcStub::start().await, GitHubStub::start().await);
+    let program = with_providers(&corp, &hub).await;
+    for _ in 0..2 {
+        let left = program.run(&["doctor"], "").await;
+        assert_eq!(left.code, Some(0), "{left:?}");
+        assert!(
+            line(&left, "provider corp").starts_with("ok    provider corp: 127.0.0.1 answers in"),
+            "{left:?}"
+        );
+        assert!(line(&left, "provider hub").starts_with("ok"), "{left:?}");
+        assert!(left.out.contains("clock: agrees with Corp ID"), "{left:?}");
+        assert_eq!((corp.calls(Part::Token), corp.asked(), hub.asked()), (0, None, None));
+        program.run(&["migrate"], "").await;
+    }
+    corp.fault(Fault::ForeignDiscovery);
+    let left = program.run(&["doctor"], "").await;
+    let words = line(&left, "provider corp");
+    assert!(words.starts_with("FAIL") && words.contains("https://other.example"), "{left:?}");
+    corp.heal();
+    for (fault, cause) in [(Part::Discovery, "HTTP 500"), (Part::Token, "answers in")] {
+        corp.fault(Fault::Error(fault));
+        let left = program.run(&["doctor"], "").await;
+        assert!(line(&left, "provider corp").contains(cause), "{left:?}");
+        corp.heal();
+    }
+    drop((corp, hub));
+    let left = program.run(&["doctor"], "").await;
+    assert_eq!(left.code, Some(1));
+    for name in ["provider corp", "provider hub"] {
+        assert!(line(&left, name).starts_with("FAIL"), "{name}: {left:?}");
+    }
+    assert!(!left.out.contains(CLIENT_SECRET), "{left:?}");
+}
+
+/// Those that Admins set up, too; a provider that cannot be used, and roles that do not exist.
+#[tokio::test]
+async fn the_doctor_looks_at_providers_of_admins() {
+    let (corp, hub) = (OidcStub::start().await, GitHubStub::start().await);
+    let program = with_providers(&corp, &hub)
+        .await
+        .set("ANTEROOM_PROVIDERS__CORP__ROLE_CLAIM", "groups")
+        .set("ANTEROOM_PROVIDERS__CORP__ROLES", "staff=user,bosses=Boss");
+    program.account("root", "Admin").await;
+    let server = program.serve().await;
+    let (root, csrf) = server.sign_in("root").await;
+    for name in ["works", "resting", "broken"] {
+        let body = serde_json::json!({
+            "name": name, "preset": "oidc", "issuer": corp.issuer(), "client_id": CLIENT_ID,
+            "client_secret": CLIENT_SECRET,
+        });
+        let reply = root.post_json("/admin/settings/providers", Some(&csrf), &body).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+    drop(server);
+    let db = Db::connect(&program.location()).await.unwrap();
+    db.run(sql!("UPDATE providers SET enabled = FALSE WHERE name = 'resting'"), &[]).await.unwrap();
+    db.run(sql!("UPDATE providers SET secret = 'gone' WHERE name = 'broken'"), &[]).await.unwrap();
+    let left = program.run(&["doctor"], "").await;
+    assert_eq!(left.code, Some(1), "{left:?}");
+    assert!(line(&left, "provider works").starts_with("ok"), "{left:?}");
+    assert!(!left.out.contains("provider resting"), "{left:?}");
+    let broken = line(&left, "provider broken");
+    assert!(broken.starts_with("FAIL") && broken.contains("enter the secret again"), "{left:?}");
+    let corp = line(&left, "provider corp");
+    assert!(corp.starts_with("warn") && corp.contains("name Boss, which does not exist"), "{left:?}");
+}
+
+/// A provider that describes itself rightly and whose clock stands still in 2010.
+async fn slow_clock() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("http://{}", listener.local_addr().unwrap());
+    let metadata = serde_json::json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "jwks_uri": format!("{issuer}/jwks"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    let answer = async move || ([("date", "Sat, 20 Nov 2010 12:00:00 GMT")], axum::Json(metadata.clone()));
+    let app = axum::Router::new().route("/.well-known/openid-configuration", axum::routing::get(answer));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    issuer
+}
+
+/// ID tokens from another time are refused, so a wrong clock is a failure.
+#[tokio::test]
+async fn the_doctor_compares_the_clocks_of_providers() {
+    let program = Program::new()
+        .await
+        .set("ANTEROOM_PROVIDERS__CORP__ISSUER", &slow_clock().await)
+        .set("ANTEROOM_PROVIDERS__CORP__CLIENT_ID", CLIENT_ID)
+        .set("ANTEROOM_PROVIDERS__CORP__CLIENT_SECRET", CLIENT_SECRET);
+    let left = program.run(&["doctor"], "").await;
+    assert_eq!(left.code, Some(1), "{left:?}");
+    assert!(line(&left, "provider corp").starts_with("ok"), "{left:?}");
+    let clock = line(&left, "clock");
+    assert!(
+        clock.starts_with("FAIL") && clock.contains("ahead of corp: what it signs will be refused"),
+        "{left:?}"
+    );
 }

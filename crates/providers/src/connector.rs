@@ -167,7 +167,7 @@ impl Connector {
         }
     }
 
-    fn calls<'a>(&'a self, settings: &'a Settings) -> Calls<'a> {
+    pub(crate) fn calls<'a>(&'a self, settings: &'a Settings) -> Calls<'a> {
         Calls { http: &self.http, settings, timeout: self.timeout }
     }
 }

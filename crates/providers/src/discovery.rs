@@ -149,8 +149,7 @@ impl Cache {
         if let Some(found) = kept {
             return Ok(found);
         }
-        let url = Url::parse(&place).map_err(|_| calls.down("its issuer is not an address"))?;
-        let document = calls.get(&url, None, "application/json").await?;
+        let document = calls.get(&address(calls)?, None, "application/json").await?;
         let found = Arc::new(read(calls, document)?);
         self.entries.lock().entry(place).or_default().found = Some((found.clone(), now));
         Ok(found)
@@ -205,12 +204,17 @@ fn fresh<T: Clone>(kept: Option<&(T, Micros)>, now: Micros) -> Option<T> {
     kept.filter(|(_, at)| now - at < KEPT).map(|(what, _)| what.clone())
 }
 
+/// Where the metadata are.
+pub(crate) fn address(calls: &Calls<'_>) -> Result<Url, ProviderError> {
+    Url::parse(&place(calls.settings)).map_err(|_| calls.down("its issuer is not an address"))
+}
+
 fn place(settings: &Settings) -> String {
     format!("{}/.well-known/openid-configuration", settings.root())
 }
 
 /// Metadata whose issuer is the configured one (SEC-69), and whose addresses may be used.
-fn read(calls: &Calls<'_>, document: Value) -> Result<Found, ProviderError> {
+pub(crate) fn read(calls: &Calls<'_>, document: Value) -> Result<Found, ProviderError> {
     let metadata: Metadata = serde_json::from_value(document)
         .map_err(|error| calls.down(&format!("its metadata cannot be read: {error}")))?;
     let told = metadata.issuer().as_str();

@@ -42,11 +42,10 @@ pub(crate) async fn finish(
     let root = calls.settings.root();
     let endpoint = address(calls, &root, "/login/oauth/access_token")?;
     let tokens = redeem(calls, &endpoint, ClientAuth::Post, redirect_uri, code, secrets).await?;
-    let api = if calls.settings.base_url.is_some() { format!("{root}/api/v3") } else { API.to_owned() };
     let token = Some(tokens.access_token.as_str());
-    let user = calls.get(&address(calls, &api, "/user")?, token, ACCEPTED).await?;
+    let user = calls.get(&api(calls, "/user")?, token, ACCEPTED).await?;
     // Refused where the scope was taken away: then there is no e-mail.
-    let emails = calls.get_if_allowed(&address(calls, &api, "/user/emails")?, token, ACCEPTED).await?;
+    let emails = calls.get_if_allowed(&api(calls, "/user/emails")?, token, ACCEPTED).await?;
 
     let Value::Object(mut claims) = user else { return Err(calls.down("/user is not a person")) };
     let Some(id) = claims.get("id").and_then(Value::as_u64) else {
@@ -69,6 +68,14 @@ fn put_email(claims: &mut Map<String, Value>, emails: Value) {
     if let Some(primary) = all.into_iter().find(|address| address.primary) {
         claims.insert("email".to_owned(), primary.email.into());
         claims.insert("email_verified".to_owned(), primary.verified.into());
+    }
+}
+
+/// An address of the API.
+pub(crate) fn api(calls: &Calls<'_>, path: &str) -> Result<Url, ProviderError> {
+    match calls.settings.base_url {
+        Some(_) => address(calls, &calls.settings.root(), &format!("/api/v3{path}")),
+        None => address(calls, API, path),
     }
 }
 

@@ -11,11 +11,13 @@ mod discovery;
 mod exchange;
 mod github;
 mod id_token;
+mod look;
 mod profile;
 mod settings;
 
 pub use calls::{BODY_CAP, TIMEOUT};
 pub use connector::Connector;
+pub use look::Looked;
 pub use settings::{Preset, Settings, SettingsError};
 
 use std::fmt;

@@ -19,6 +19,11 @@ const BROKEN: Micros = 30 * SECOND;
 
 /// Compares this machine's clock with another one, whose times are whole seconds.
 pub fn compare(other: &str, own: Micros, theirs: Micros) -> Finding {
+    compare_for("codes of authenticator apps", other, own, theirs)
+}
+
+/// The same where something else goes wrong first: `what`.
+pub fn compare_for(what: &str, other: &str, own: Micros, theirs: Micros) -> Finding {
     // Within its second it may be any time.
     let off = if own >= theirs { (own - theirs - SECOND).max(0) } else { theirs - own };
     let direction = if own >= theirs { "ahead of" } else { "behind" };
@@ -29,7 +34,7 @@ pub fn compare(other: &str, own: Micros, theirs: Micros) -> Finding {
             if off > BROKEN { Verdict::Fail } else { Verdict::Warn },
             "clock",
             format!(
-                "{seconds} s {direction} {other}: codes of authenticator apps {}; set the clocks by NTP",
+                "{seconds} s {direction} {other}: {what} {}; set the clocks by NTP",
                 if off > BROKEN { "will be refused" } else { "begin to fail" }
             ),
         ),

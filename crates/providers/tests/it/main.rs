@@ -4,6 +4,7 @@
 
 mod github;
 mod limits;
+mod look;
 mod openid;
 mod sent;
 mod settings;
