@@ -39,6 +39,8 @@ pub enum AppError {
     Conflict(FieldErrors),
     /// The state of things forbids it; the text says why and what to do.
     Refused(String),
+    /// A sign-in at a provider came to nothing; the text says why and what to do.
+    SignInFailed(StatusCode, String),
     NotFound,
     MethodNotAllowed,
     UnsupportedMediaType,
@@ -136,6 +138,9 @@ impl AppError {
                 "See the message at each field. Nothing was changed.".to_owned(),
             ),
             Self::Refused(why) => (S::CONFLICT, "conflict", "That cannot be done", why.clone()),
+            Self::SignInFailed(status, why) => {
+                (*status, "sign-in-failed", "The sign-in did not work", why.clone())
+            }
             Self::NotFound => (
                 S::NOT_FOUND,
                 "not-found",

@@ -34,6 +34,7 @@ pub use token::{ChallengeToken, DeviceToken, LinkToken, SessionToken, TripToken}
 
 use crate::Accounts;
 use crate::factors::Holder;
+use crate::identities::LinkEnd;
 use crate::notices::Notice;
 use crate::sessions::NewSession;
 use crate::sign_in::Refused;
@@ -160,9 +161,10 @@ impl Accounts {
         {
             return Err(Refused::Invalid { resend_verification: None });
         }
-        let changed = match &first.roles {
-            Some(claim) => self.apply_roles(&mut tx, &user.id, claim).await?,
-            None => false,
+        // What a provider says of an identity that is to be linked counts once it is.
+        let mut changed = match &first.roles {
+            Some(claim) if first.link.is_none() => self.apply_roles(&mut tx, &user.id, claim).await?,
+            _ => false,
         };
         let standing = self.standing_in(&mut tx, &user.id).await?;
         if first.is_both && !standing.passkeys {
@@ -179,6 +181,9 @@ impl Accounts {
                 client,
             };
             let (session, dropped) = self.enter(&mut tx, user, entry).await?;
+            if let (Some(claim), Some(LinkEnd::Linked { .. })) = (&first.roles, &session.link) {
+                changed = self.apply_roles(&mut tx, &session.user.id, claim).await?;
+            }
             tx.commit().await?;
             self.announce_changed(changed, &session.user.id);
             self.announce_sessions(dropped);

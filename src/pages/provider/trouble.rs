@@ -110,7 +110,8 @@ impl Trouble {
     pub fn show(self, ctx: &Ctx, provider: &Provider, purpose: TripPurpose, onward: &Onward) -> Response {
         if ctx.json {
             let cause = self.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
-            return answer::error(ctx, &AppError::Refused(format!("{}. {}{cause}", self.title, self.what)));
+            let words = format!("{}. {}{cause}", self.title, self.what);
+            return answer::error(ctx, &AppError::SignInFailed(self.status, words));
         }
         if purpose == TripPurpose::SignIn && onward.carry.is_some() {
             return sign_in::another_way(ctx, self.status, self.title, self.what, onward);
