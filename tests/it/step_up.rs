@@ -36,9 +36,15 @@ fn sec_58_what_needs_a_fresh_proof() {
         let changes = route.method != Method::GET;
         let named = route.path.starts_with("/admin")
             || route.path == "/assign_role_to_user"
-            || ["/settings/password", "/settings/email", "/settings/2fa", "/settings/passkeys"]
-                .iter()
-                .any(|path| route.path.starts_with(path));
+            || [
+                "/settings/password",
+                "/settings/email",
+                "/settings/2fa",
+                "/settings/passkeys",
+                "/settings/connections",
+            ]
+            .iter()
+            .any(|path| route.path.starts_with(path));
         assert_eq!(route.step_up, changes && named, "{} {}", route.method, route.path);
     }
 }

@@ -88,3 +88,22 @@ async fn an_identity_that_was_unlinked_in_between_lets_nobody_in() {
     t.unlink_identity(&principal, &id, &from).await.unwrap();
     assert!(t.complete_login(first, &from).await.is_err());
 }
+
+/// SEC-61: what a session asked for that ended while the request waited is not done.
+#[tokio::test]
+async fn sec_61_an_ended_session_links_and_unlinks_nothing() {
+    let t = crate::testing::accounts("own-ended").await;
+    t.live(&["corp"]);
+    let ann = t.person("ann").await;
+    let here = t.session("ann").await;
+    let principal = t.as_principal(&here).await;
+    let from = client("192.0.2.7");
+    t.link_identity(&principal, &vouched("anywho"), &from).await.unwrap();
+    let id = t.list_identities(&ann.id).await.unwrap()[0].id.clone();
+    t.end_all_sessions(&ann.id, None).await.unwrap();
+    let refused = t.link_identity(&principal, &vouched("mallory"), &from).await;
+    assert!(matches!(refused, Err(LinkError::SessionOver)), "{refused:?}");
+    let refused = t.unlink_identity(&principal, &id, &from).await;
+    assert!(matches!(refused, Err(LinkError::SessionOver)), "{refused:?}");
+    assert_eq!(t.list_identities(&ann.id).await.unwrap().len(), 1);
+}
