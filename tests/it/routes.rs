@@ -9,8 +9,9 @@ use base::DAY;
 use parts::http::{Client, Reply};
 use reqwest::Method;
 
-use crate::harness::{TestApp, Wishes};
+use crate::harness::TestApp;
 use crate::page::text;
+use crate::providers_harness::{Corp, corp};
 
 /// Who asks, and whether for a page or for JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,11 +88,14 @@ fn verdict(reply: &Reply) -> Verdict {
         (403, ..) if reply.body.contains("A second factor is required") => Verdict::In,
         (403, ..) => Verdict::Forbidden,
         (401, ..) if reply.body.contains("Your session has ended") => Verdict::SignIn,
-        (303, Some("/login?signed_out" | "/login/2fa" | "/login/2fa/enrol"), _) => Verdict::In,
+        (303, Some("/login?signed_out" | "/login/2fa" | "/login/2fa/enrol" | "/login/link"), _) => {
+            Verdict::In
+        }
         // Cancelled; who has no challenge is told so.
         (303, Some("/login"), _) if sets(reply, "anteroom-challenge=") && !sets(reply, "anteroom-flash=") => {
             Verdict::In
         }
+        (303, Some("/login"), _) if sets(reply, "anteroom-link=") => Verdict::In,
         (303, Some(path), _) if path.starts_with("/login") => Verdict::SignIn,
         (303, Some("/chat"), _) if sets(reply, "anteroom-flash=") => Verdict::NotYours,
         (303, Some("/chat"), _) if sets(reply, "anteroom=") => Verdict::In,
@@ -128,10 +132,14 @@ fn expected(route: &Route, role: Role, json: bool) -> Verdict {
     }
 }
 
+const PARTS: [&str; 5] = ["{id}", "{token}", "{file}", "{name}", "{provider}"];
+
+/// The route with ids of nothing, and with the one provider.
 fn filled(route: &Route) -> String {
-    ["{id}", "{token}", "{file}"]
-        .iter()
-        .fold(route.path.to_owned(), |path, part| path.replace(part, "nothing"))
+    let fill = |path: String, part: &&str| {
+        path.replace(part, if *part == "{provider}" { "corp" } else { "nothing" })
+    };
+    PARTS.iter().fold(route.path.to_owned(), fill)
 }
 
 struct Ask<'a> {
@@ -159,16 +167,17 @@ async fn ask(client: &Client, route: &Route, ask: &Ask<'_>) -> Reply {
 }
 
 /// An application with `ann`, a User, `root`, an Admin, and two Admins who do not get past the gate,
-/// where limits are not in the way.
-async fn peopled() -> TestApp {
-    let app = Wishes::unlimited().start().await;
+/// where limits are not in the way, and a provider to go to.
+async fn peopled() -> Corp {
+    let house = corp().await;
+    let app = &house.app;
     let cleo = app.account("cleo", "Admin").await;
     app.totp(&cleo).await;
     app.account("enid", "Admin").await;
     app.clock.advance(8 * DAY);
     app.account("root", "Admin").await;
     app.account("ann", "User").await;
-    app
+    house
 }
 
 fn unsafe_routes() -> Vec<Route> {
@@ -187,12 +196,13 @@ fn sec_90_the_published_matrix_is_the_routers() {
 /// nothing else opens those.
 #[tokio::test]
 async fn sec_90_every_route_lets_in_whom_its_guard_names() {
-    let app = peopled().await;
+    let house = peopled().await;
+    let app = &house.app;
     let mut wrong = Vec::new();
     for route in router::routes() {
         for (role, json) in ROLES.into_iter().flat_map(|role| [(role, false), (role, true)]) {
             // A fresh one, since some routes end or replace the session.
-            let client = role.client(&app).await;
+            let client = role.client(app).await;
             let token = app.csrf(&client).await;
             let reply = ask(&client, &route, &Ask { json, token: Some(&token), headers: &[] }).await;
             let (want, got) = (expected(&route, role, json), verdict(&reply));
@@ -212,7 +222,8 @@ async fn sec_90_every_route_lets_in_whom_its_guard_names() {
 /// SEC-34: nor does a challenge's token in the session's cookie, or the other way round, open anything.
 #[tokio::test]
 async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
-    let app = peopled().await;
+    let house = peopled().await;
+    let app = &house.app;
     let told = |reply: &Reply| {
         let shown = match reply.header("content-type") {
             Some("application/problem+json") => {
@@ -236,7 +247,7 @@ async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
                 (Role::Enrolling, false),
                 (Role::Enrolling, true),
             ] {
-                let client = role.client(&app).await;
+                let client = role.client(app).await;
                 if swapped {
                     client.set_cookie("anteroom", &client.cookie("anteroom-challenge").unwrap());
                 }
@@ -252,7 +263,8 @@ async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
             }
             for answer in &answers[1..] {
                 // These say a word that is new each time.
-                let varies = ["/api/v1/csrf", "/login/passkey/options", "/readyz"].contains(&route.path);
+                let varies = ["/api/v1/csrf", "/login/passkey/options", "/login/{provider}", "/readyz"]
+                    .contains(&route.path);
                 let same = if varies { answer.2.0 == answers[0].2.0 } else { answer.2 == answers[0].2 };
                 assert!(
                     same,
@@ -262,7 +274,7 @@ async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
             }
         }
     }
-    let root = Role::Admin.client(&app).await;
+    let root = Role::Admin.client(app).await;
     root.set_cookie("anteroom-challenge", &root.cookie("anteroom").unwrap());
     for route in router::routes().into_iter().filter(|route| route.guard == Guard::Challenge) {
         let token = app.csrf(&root).await;
@@ -275,11 +287,12 @@ async fn sec_35_a_challenge_is_worth_nothing_elsewhere() {
 /// SEC-83: without the token of this session nothing changes, whatever the route.
 #[tokio::test]
 async fn sec_83_every_unsafe_route_needs_the_token_of_its_own_session() {
-    let app = peopled().await;
-    let other = Role::Admin.client(&app).await;
+    let house = peopled().await;
+    let app = &house.app;
+    let other = Role::Admin.client(app).await;
     let others = app.csrf(&other).await;
     for role in ROLES {
-        let client = role.client(&app).await;
+        let client = role.client(app).await;
         // Signed out, the token hangs on a cookie; take one now.
         app.csrf(&client).await;
         for route in unsafe_routes() {
@@ -308,7 +321,8 @@ async fn sec_83_every_unsafe_route_needs_the_token_of_its_own_session() {
 /// SEC-83: what comes from another origin is refused whatever its token.
 #[tokio::test]
 async fn sec_83_every_unsafe_route_refuses_other_origins() {
-    let app = peopled().await;
+    let house = peopled().await;
+    let app = &house.app;
     let own = app.base.clone();
     let foreign: [&[(&str, &str)]; 9] = [
         &[("origin", "https://evil.example")],
@@ -322,7 +336,7 @@ async fn sec_83_every_unsafe_route_refuses_other_origins() {
         &[("sec-fetch-site", "none")],
     ];
     for role in ROLES {
-        let client = role.client(&app).await;
+        let client = role.client(app).await;
         let token = app.csrf(&client).await;
         for route in unsafe_routes() {
             for headers in foreign {
@@ -339,7 +353,7 @@ async fn sec_83_every_unsafe_route_refuses_other_origins() {
         &[("sec-fetch-site", "same-origin")],
     ];
     for headers in own {
-        let client = Role::Admin.client(&app).await;
+        let client = Role::Admin.client(app).await;
         let token = app.csrf(&client).await;
         for route in unsafe_routes().iter().filter(|route| matches!(route.guard, Guard::May(_))) {
             let reply = ask(&client, route, &Ask { json: false, token: Some(&token), headers }).await;
@@ -351,8 +365,9 @@ async fn sec_83_every_unsafe_route_refuses_other_origins() {
 /// SEC-84: a GET or HEAD with everything a form would send reaches no handler that changes things.
 #[tokio::test]
 async fn sec_84_what_changes_things_takes_no_get() {
-    let app = peopled().await;
-    let client = Role::Admin.client(&app).await;
+    let house = peopled().await;
+    let app = &house.app;
+    let client = Role::Admin.client(app).await;
     let pages: Vec<String> =
         router::routes().iter().filter(|route| route.method == Method::GET).map(filled).collect();
     for route in unsafe_routes() {
@@ -370,9 +385,10 @@ async fn sec_84_what_changes_things_takes_no_get() {
 
 #[tokio::test]
 async fn unknown_addresses_and_methods_are_told_as_page_and_as_problem() {
-    let app = peopled().await;
+    let house = peopled().await;
+    let app = &house.app;
     for role in ROLES {
-        let client = role.client(&app).await;
+        let client = role.client(app).await;
         let page = client.get("/no/such/page").await;
         assert_eq!(page.status, 404);
         assert!(page.body.contains("There is nothing here"), "{page:?}");
@@ -402,14 +418,13 @@ async fn unknown_addresses_and_methods_are_told_as_page_and_as_problem() {
 /// What no id can be is not there, and no error of the server's.
 #[tokio::test]
 async fn addresses_with_bytes_that_are_no_text_are_not_there() {
-    let app = peopled().await;
-    let client = Role::Admin.client(&app).await;
+    let house = peopled().await;
+    let app = &house.app;
+    let client = Role::Admin.client(app).await;
     let token = app.csrf(&client).await;
     for odd in ["%00", "a%00b", "%ff", "%0a", "%ED%A0%80"] {
         for route in router::routes().iter().filter(|route| route.path.contains('{')) {
-            let path = ["{id}", "{token}", "{file}"]
-                .iter()
-                .fold(route.path.to_owned(), |p, part| p.replace(part, odd));
+            let path = PARTS.iter().fold(route.path.to_owned(), |path, part| path.replace(part, odd));
             let reply = match route.method {
                 Method::GET => client.get(&path).await,
                 _ => client.post(&path, &[("csrf_token", &token)]).await,
@@ -418,6 +433,9 @@ async fn addresses_with_bytes_that_are_no_text_are_not_there() {
         }
         for path in [
             "/login?next=",
+            "/login/corp?next=",
+            "/login/corp/authorized?state=",
+            "/login/corp/authorized?code=1&iss=",
             "/admin/users?q=",
             "/admin/users?after=",
             "/chat?older=1.",
