@@ -28,7 +28,11 @@ pub async fn open(env: &[(&str, &str)]) -> Result<House> {
     open_at(parts::free_address()?.port(), env).await
 }
 
-async fn open_at(port: u16, env: &[(&str, &str)]) -> Result<House> {
+/// The same on that port, where something has to know the address before.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_at(port: u16, env: &[(&str, &str)]) -> Result<House> {
     let stub = ModelStub::start().await?;
     let base = stub.base_url();
     let mut all = vec![("OPENAI_BASE_URL", base.as_str()), ("OPENAI_API_KEY", "sk-stub")];

@@ -8,6 +8,7 @@ mod main_way;
 mod no_script;
 mod pages;
 mod pages_accounts;
+mod pages_providers;
 mod passkeys;
 mod providers;
 mod recovery;
