@@ -252,7 +252,7 @@ async fn without_scripts() -> Result {
     ann.wait_url("/chat").await?;
     house.forget_proofs().await?;
     ann.goto(house.at("/settings/connections")).await?;
-    ann.click(&format!("Link another {LABEL}")).await?;
+    ann.click(&format!("Link another account of {LABEL}")).await?;
     ann.wait_text("Confirm that it is you").await?;
     ann.click(&format!("Sign in with {LABEL} again")).await?;
     idp::sign_in(&ann, "ann").await?;
