@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use providers::Preset;
+
 use super::error::{Origin, Problems, Warning};
+use super::providers::Provider;
 use super::secrets::{SECRET_BYTES, is_weak, read_key};
 use super::sign_up::SignUpMode;
 use super::{Config, source};
@@ -127,4 +130,30 @@ fn warn(config: &Config, warnings: &mut Vec<Warning>) {
     if config.server.trusted_proxies.iter().any(|net| net.prefix_len() == 0) {
         say("server.trusted_proxies contains everybody: anyone can pretend to be any address");
     }
+    if config.is_production() {
+        warnings
+            .extend(config.providers.iter().filter_map(|(name, provider)| anybody(config, name, provider)));
+    }
+}
+
+/// A provider where anybody can have an account, with a sign-up that asks for nothing more.
+fn anybody(config: &Config, name: &str, provider: &Provider) -> Option<Warning> {
+    let sign_up = &config.sign_up;
+    let open = sign_up.mode == SignUpMode::Open && sign_up.allowed_domains.is_empty();
+    if !open || !provider.sign_up || !provider.allowed_domains.is_empty() {
+        return None;
+    }
+    let setup = provider.setup(name);
+    let public = match setup.preset {
+        Preset::Google => true,
+        Preset::GitLab | Preset::GitHub => setup.base_url.trim().is_empty(),
+        Preset::Microsoft => matches!(setup.tenant.trim(), "common" | "organizations" | "consumers"),
+        Preset::Oidc => false,
+    };
+    public.then(|| {
+        Warning(format!(
+            "providers.{name}: anybody with an account there may sign up here; set its allowed_domains, or sign_up to \
+             false"
+        ))
+    })
 }

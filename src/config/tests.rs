@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics to fail")]
 
 mod production;
+mod providers;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

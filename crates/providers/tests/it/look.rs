@@ -34,10 +34,8 @@ async fn a_look_asks_anew_each_time() {
 #[tokio::test]
 async fn github_is_known_by_its_refusal() {
     let (side, hub, other) = (Side::new(), GitHubStub::start().await, OidcStub::start().await);
-    let at = |address: &str| Settings {
-        base_url: Some(Url::parse(address).unwrap()),
-        ..settings(Preset::GitHub)
-    };
+    let at =
+        |address: &str| Settings { base_url: Some(Url::parse(address).unwrap()), ..settings(Preset::GitHub) };
     assert!(side.connector.look(&at(hub.base_url())).await.unwrap().date.is_some());
     let error = side.connector.look(&at(other.issuer())).await.unwrap_err();
     assert!(error.to_string().contains("no GitHub API"), "{error}");
