@@ -9,7 +9,7 @@ use thirtyfour::prelude::ElementWaitable;
 use thirtyfour::{
     By, CapabilitiesHelper, ChromiumLikeCapabilities, DesiredCapabilities, Key, WebDriver, WebElement,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::{Result, target_dir};
@@ -21,12 +21,16 @@ const COMMAND: Duration = Duration::from_secs(60);
 /// The pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-static TURN: Mutex<()> = Mutex::const_new(());
+/// How many tests use browsers at a time. They wait more than they compute: one leaves two cores idle for two thirds
+/// of its time.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
-/// Waits until no other test of this program uses browsers; hold it to the end of the test. Two cores carry one
-/// test's browsers well, and two tests' badly.
-pub async fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().await
+/// Waits until few enough other tests of this program use browsers; hold it to the end of the test.
+///
+/// # Panics
+/// Never: nobody closes the turns.
+pub async fn turn() -> SemaphorePermit<'static> {
+    TURNS.acquire().await.expect("turns are never closed")
 }
 
 /// A browser window. It derefs to thirtyfour's `WebDriver` for everything that has no helper here. Dropped, it closes.

@@ -1,4 +1,4 @@
-//! The product in a real browser, one program for all so that one turn is taken at a time.
+//! The product in a real browser, one program for all so that they take turns.
 
 mod answers;
 mod authenticator;

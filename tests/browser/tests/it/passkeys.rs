@@ -66,6 +66,7 @@ async fn a_passkey_from_the_first_to_the_last_day() -> Result {
     ben.click_css("#confirm-yes").await?;
     house::asked_again(&ben).await?;
     ben.click("Use a passkey").await?;
+    ben.wait_text("It is removed.").await?;
     ben.wait_url("/settings/passkeys").await?;
     ben.wait_no_text("Blue laptop is").await?;
     ben.wait("the list without it", async || {
