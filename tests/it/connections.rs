@@ -52,7 +52,7 @@ async fn sec_61_linking_and_unlinking_end_other_sessions_and_are_mailed() {
     assert_eq!((back.status.as_u16(), back.location()), (303, Some(PATH)), "{back:?}");
     let page = told(&ann).await;
     assert!(
-        page.contains("Corp ID (ada) is linked") && page.contains("Link another Corp ID account"),
+        page.contains("Corp ID (ada) is linked") && page.contains("account of Corp ID"),
         "{page}"
     );
     assert!(!signed_in(&phone).await && signed_in(&ann).await);
