@@ -181,6 +181,12 @@ async fn sec_68_what_stands_twice_is_refused() {
         let reply = come_back(&client, &format!("{callback}{more}")).await;
         is_lost(&house, &client, &reply).await;
     }
+    let problem = client.get_json(&format!("{callback}&code=code-0")).await;
+    assert_eq!(
+        (problem.status.as_u16(), problem.json()["type"].as_str()),
+        (400, Some("/problems/bad-request"))
+    );
+    assert!(!is_in(&client));
     // What nobody knows may stand there (RFC 6749, 4.1.2).
     let reply = come_back(&client, &format!("{callback}&session_state=1&session_state=2&scope=openid")).await;
     assert_eq!(reply.location(), Some("/chat"), "{reply:?}");
