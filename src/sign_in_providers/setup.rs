@@ -125,7 +125,8 @@ impl Setup {
             }
             _ => {}
         }
-        if !self.stands && !(self.acr.is_empty() && self.amr.is_empty()) {
+        let narrowed = !self.acr.is_empty() || !self.amr.is_empty();
+        if narrowed && !self.stands {
             wrong(
                 "second_factor",
                 "acr and amr count only where the provider stands for the second factor.".to_owned(),
