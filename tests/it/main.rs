@@ -36,6 +36,7 @@ mod providers_attacks;
 mod providers_harness;
 mod providers_onward;
 mod providers_shapes;
+mod providers_trial;
 mod providers_troubles;
 mod recovery;
 mod review_fixes;
