@@ -235,6 +235,9 @@ async fn sec_72_a_sign_up_that_nobody_confirmed_gives_way() {
     assert_eq!(app.sign_in(&app.anon(), "squat").await.status, 401);
 }
 
+/// A set-up, and arrivals there with these claims: whether the second factor is asked for.
+type Case<'a> = (&'a str, &'a dyn Fn(Wishes) -> Wishes, Vec<(Value, bool)>);
+
 /// SEC-73: after the provider the account's own second factor, unless the provider stands for it.
 #[tokio::test]
 async fn sec_73_the_own_second_factor_is_asked_for_unless_the_provider_stands() {
@@ -250,7 +253,7 @@ async fn sec_73_the_own_second_factor_is_asked_for_unless_the_provider_stands() 
         person.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         person
     };
-    let cases: [(&str, &dyn Fn(Wishes) -> Wishes, Vec<(Value, bool)>); 3] = [
+    let cases: [Case<'_>; 3] = [
         ("ask", &plain, vec![(json!({}), true), (json!({ "acr": "gold", "amr": ["hwk"] }), true)]),
         ("stands", &always, vec![(json!({}), false), (json!({ "amr": ["pwd"] }), false)]),
         (
