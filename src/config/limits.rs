@@ -34,6 +34,8 @@ section! {
         passkey_ip: u32 = 60,
         /// Sign-ins at providers that begin, a minute from one address (SEC-68).
         trip_ip: u32 = 60,
+        /// The same that carry a prompt, which waits meanwhile.
+        trip_prompt_ip: u32 = 10,
         /// Mails an hour to one address that link a provider's account (SEC-71).
         link_mail: u32 = 3,
         /// Answers that are being written for one person at once.
@@ -45,7 +47,7 @@ section! {
 
 impl Limits {
     /// Every limit of how often, with the number in force.
-    pub fn all(&self) -> [(Limit, u32); 14] {
+    pub fn all(&self) -> [(Limit, u32); 15] {
         [
             (Limit::SignInAccountIp, self.sign_in_account_ip),
             (Limit::SignInIp, self.sign_in_ip),
@@ -60,6 +62,7 @@ impl Limits {
             (Limit::FactorMail, self.factor_mail),
             (Limit::PasskeyIp, self.passkey_ip),
             (Limit::TripIp, self.trip_ip),
+            (Limit::TripPromptIp, self.trip_prompt_ip),
             (Limit::LinkMail, self.link_mail),
         ]
     }

@@ -81,6 +81,11 @@ pub async fn seal(
     (next, plain.and_then(|plain| ctx.app.ring.seal(&ctx.app.random, PURPOSE, &plain).ok()))
 }
 
+/// Whether this is a prompt that was sealed here.
+pub fn is_sealed(ctx: &Ctx, sealed: &str) -> bool {
+    ctx.app.ring.open(PURPOSE, sealed).is_ok()
+}
+
 /// Keeps a sealed prompt for the person who signed in there. Gives the page to go to, if it is theirs.
 pub async fn keep(ctx: &Ctx, user_id: &str, sealed: &str) -> Result<Option<String>, AppError> {
     let opened = ctx.app.ring.open(PURPOSE, sealed).ok();

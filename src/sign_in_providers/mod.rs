@@ -101,6 +101,7 @@ pub struct SignInProviders {
     resting: RwLock<Vec<Arc<Provider>>>,
     /// Those that are enabled and cannot be used, as the log has been told.
     broken: RwLock<Vec<(String, Unusable)>>,
+    reloading: tokio::sync::Mutex<()>,
 }
 
 impl SignInProviders {
@@ -116,6 +117,7 @@ impl SignInProviders {
             live: RwLock::new(Arc::new(configured.clone())),
             resting: RwLock::default(),
             broken: RwLock::default(),
+            reloading: tokio::sync::Mutex::default(),
             configured,
         }
     }
@@ -144,6 +146,8 @@ impl SignInProviders {
     /// Takes what Admins set up into use. One that no longer makes sense is left out with a word in the
     /// log; of two with one name the configuration's counts.
     pub async fn reload(&self, app: &App) -> Result<(), DbError> {
+        // What was read first must not replace what was read after a change.
+        let _one_at_a_time = self.reloading.lock().await;
         let mut live = self.configured.clone();
         let (mut resting, mut broken) = (Vec::new(), Vec::new());
         for stored in app.accounts.stored_providers().await? {
@@ -165,6 +169,7 @@ impl SignInProviders {
         let told = |provider: &Arc<Provider>| LiveProvider {
             name: provider.name().to_owned(),
             label: provider.label().to_owned(),
+            issuer: provider.settings.known_issuer(),
         };
         app.accounts.set_live_providers(live.iter().map(told).collect());
         *self.live.write() = Arc::new(live);

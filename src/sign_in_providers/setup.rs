@@ -72,6 +72,11 @@ impl Setup {
         serde_json::from_str(kept).ok()
     }
 
+    /// What decides where the client secret is sent.
+    pub fn place(&self) -> (Preset, &str, &str) {
+        (self.preset, self.base_url.trim().trim_end_matches('/'), self.issuer.trim().trim_end_matches('/'))
+    }
+
     /// The provider that this makes.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ mod providers_admin;
 mod providers_attacks;
 mod providers_harness;
 mod providers_onward;
+mod providers_review;
 mod providers_shapes;
 mod providers_trial;
 mod providers_troubles;

@@ -84,6 +84,9 @@ limits! {
     /// Trips to providers that one address begins: each leaves a row (SEC-68).
     TripIp "trip_ip" 60 per MINUTE,
         "Too many sign-ins from your network at this moment. Wait a minute, then try again.";
+    /// The same that carry a prompt: it is kept before anybody has shown who they are, and may be long.
+    TripPromptIp "trip_prompt_ip" 10 per MINUTE,
+        "Too many sign-ins from your network at this moment. Wait a minute, then try again.";
     /// Mails to one address that link an identity (SEC-71).
     LinkMail "link_mail" 3 per HOUR,
         "Several mails were sent to this address already. Look into your inbox and the spam folder.";

@@ -196,20 +196,31 @@ fn check_iss(calls: &Calls<'_>, admitted: bool) -> Result<(), ProviderError> {
     }
 }
 
+/// Errors by which nobody is let through: of RFC 6749, of OpenID Connect Core, and of its addition Unmet
+/// Authentication Requirements.
+const DENIALS: [&str; 6] = [
+    "access_denied",
+    "login_required",
+    "account_selection_required",
+    "consent_required",
+    "interaction_required",
+    "unmet_authentication_requirements",
+];
+
 /// An error that the browser brought (RFC 6749, 4.1.2.1; OpenID Connect Core, 3.1.2.6). Anyone can write such an
 /// address, so only known words are passed on.
 fn refused(calls: &Calls<'_>, error: &str) -> ProviderError {
-    let is_word = error.len() <= 64 && error.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let error = if is_word { error } else { "an error that is no word" };
     match error {
         "server_error" | "temporarily_unavailable" => calls.down(error),
         "unauthorized_client"
         | "invalid_client"
         | "invalid_request"
         | "invalid_scope"
+        | "invalid_resource"
         | "redirect_uri_mismatch"
         | "application_suspended"
         | "unsupported_response_type" => calls.client(error),
-        _ => calls.denied(error),
+        known if DENIALS.contains(&known) => calls.denied(known),
+        _ => calls.denied("an error that is none of the protocol's"),
     }
 }

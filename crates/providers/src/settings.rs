@@ -189,6 +189,14 @@ impl Settings {
         }
     }
 
+    /// The issuer of everybody who signs in by it, but for a slash at its end. `None` where that is known only
+    /// from the provider: of a Microsoft tenant that is not given by its id.
+    #[must_use]
+    pub fn known_issuer(&self) -> Option<String> {
+        let is_open = self.preset == Preset::Microsoft && !self.tenant.as_deref().is_some_and(is_guid);
+        (!is_open).then(|| self.root())
+    }
+
     /// The address that the operator wrote, if any: its host may be private, all others may not (SEC-98).
     pub(crate) fn own(&self) -> Option<&Url> {
         match self.preset {

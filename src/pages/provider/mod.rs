@@ -75,7 +75,7 @@ pub async fn set_out(
         Ok(trip) => trip,
         Err(accounts::ThrottleError::Limited(limited)) => {
             let error = AppError::RateLimited(limited.retry_after_secs.unsigned_abs());
-            return Err(Box::new(crate::http::answer::error(ctx, &error)));
+            return Err(Box::new(too_many(ctx, purpose, onward, &error).await));
         }
         Err(accounts::ThrottleError::Db(error)) => {
             return Err(Box::new(crate::http::answer::error(ctx, &error.into())));
@@ -95,6 +95,23 @@ pub async fn set_out(
             Ok(SetOut { url: there.url, cookie })
         }
         Err(error) => Err(Box::new(failed(ctx, provider, purpose, onward, &error).await)),
+    }
+}
+
+/// Too many trips at once. What somebody typed waits on the page where they set out.
+async fn too_many(ctx: &Ctx, purpose: TripPurpose, onward: &Onward, error: &AppError) -> Response {
+    let problem = error.problem();
+    let page = match purpose {
+        _ if ctx.json => None,
+        TripPurpose::SignIn if onward.carry.is_some() => {
+            Some(sign_in::another_way(ctx, problem.status, problem.title.to_owned(), problem.detail, onward))
+        }
+        TripPurpose::StepUp => step_up::another_way(ctx, onward, problem.detail).await,
+        _ => None,
+    };
+    match page {
+        Some(page) => crate::http::answer::with_wait(page, error),
+        None => crate::http::answer::error(ctx, error),
     }
 }
 

@@ -10,6 +10,7 @@ use super::set_out;
 use crate::error::AppError;
 use crate::guard::Ctx;
 use crate::http::input::Input;
+use crate::pages::carried;
 use crate::pages::sign_in::safe_next;
 use crate::sign_in_providers::Provider;
 
@@ -40,12 +41,15 @@ pub async fn begin_with_prompt(
     Path(name): Path<String>,
     mut input: Input,
 ) -> Result<Response, AppError> {
+    let as_json = ctx.json || input.is_json();
     let provider = find(&ctx, &name)?;
     let next = input.optional("next").filter(|next| safe_next(next));
-    let carry = input.optional("carry");
+    // It is stored before anybody has shown who they are: nothing but what was sealed here.
+    let carry = input.optional("carry").filter(|sealed| carried::is_sealed(&ctx, sealed));
     input.done()?;
     let onward = Onward { next, carry };
     Ok(match set_out(&ctx, &provider, TripPurpose::SignIn, &onward).await {
+        Ok(trip) if as_json => trip.told(),
         Ok(trip) => trip.page(&ctx, &provider),
         Err(answer) => *answer,
     })

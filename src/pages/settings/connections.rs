@@ -33,6 +33,8 @@ struct Line {
     icon: &'static str,
     /// Its provider is set up, so that it signs in.
     live: bool,
+    /// Its provider's name is another provider's now.
+    replaced: bool,
 }
 
 /// A provider to link with.
@@ -68,7 +70,8 @@ pub async fn page(ctx: Ctx, member: Member) -> Result<Response, AppError> {
         Line {
             label: ctx.app.accounts.provider_label(&identity.provider),
             icon: provider.map_or("link", |provider| provider.icon()),
-            live: provider.is_some(),
+            live: ctx.app.accounts.signs_in(&identity),
+            replaced: provider.is_some(),
             identity,
         }
     };

@@ -31,7 +31,6 @@ pub use trips::{FinishedTrip, NewTrip, TRIP_LIFETIME, TripPurpose, TripSecrets};
 
 use crate::Accounts;
 use crate::sign_up::clean_name;
-use crate::throttle::json_list;
 use crate::words::cut;
 
 /// So much of what a provider calls a person is kept, in code points.
@@ -75,6 +74,17 @@ pub struct LiveProvider {
     pub name: String,
     /// For buttons and mails.
     pub label: String,
+    /// Whose identities sign in by it; `None` where that may be several. A slash at its end does not count.
+    pub issuer: Option<String>,
+}
+
+impl LiveProvider {
+    /// Whether an identity signs in by this one: of its name, and not left by another provider that
+    /// had the name before.
+    fn serves(&self, provider: &str, issuer: &str) -> bool {
+        let plain = |text: &str| text.trim_end_matches('/').to_ascii_lowercase();
+        self.name == provider && self.issuer.as_deref().is_none_or(|own| plain(own) == plain(issuer))
+    }
 }
 
 /// A linked identity in its owner's list.
@@ -129,9 +139,14 @@ impl Accounts {
         *self.live_providers.write() = Arc::from(providers);
     }
 
-    /// The names of the providers in use.
-    pub(crate) fn live_providers(&self) -> Vec<String> {
-        self.live_providers.read().iter().map(|provider| provider.name.clone()).collect()
+    /// The providers in use.
+    pub(crate) fn live_providers(&self) -> Arc<[LiveProvider]> {
+        self.live_providers.read().clone()
+    }
+
+    /// Whether this identity is a way in now: its provider is in use, and still the one that it was.
+    pub fn signs_in(&self, identity: &Identity) -> bool {
+        self.live_providers.read().iter().any(|live| live.serves(&identity.provider, &identity.issuer))
     }
 
     /// What a provider is called: its label, or its name where it is no longer in use.
@@ -168,15 +183,17 @@ impl Accounts {
     /// The names of the providers in use that the person has an identity at.
     pub(crate) async fn linked_providers(&self, user_id: &str) -> Result<Vec<String>, DbError> {
         let live = self.live_providers();
-        self.db
+        let linked: Vec<(String, String)> = self
+            .db
             .all(
-                sql!(
-                    "SELECT DISTINCT provider FROM identities
-                     WHERE user_id = $1 AND provider IN (SELECT value FROM json_each($2)) ORDER BY provider"
-                ),
-                args![user_id, &json_list(&live)],
+                sql!("SELECT DISTINCT provider, issuer FROM identities WHERE user_id = $1 ORDER BY provider"),
+                args![user_id],
             )
-            .await
+            .await?;
+        let serving = |(name, issuer): &(String, String)| live.iter().any(|one| one.serves(name, issuer));
+        let mut names: Vec<String> = linked.into_iter().filter(serving).map(|(name, _)| name).collect();
+        names.dedup();
+        Ok(names)
     }
 
     /// Stores an identity. The person's row is to be held.
@@ -218,23 +235,9 @@ impl Accounts {
     }
 }
 
-/// Whether the person has an identity, but for the one with the id `but`, at one of the providers in
-/// use: a way in.
-pub(crate) async fn has_identity(
-    tx: &mut Tx,
-    user_id: &str,
-    live: &[String],
-    but: Option<&str>,
-) -> Result<bool, DbError> {
-    let found: Option<String> = tx
-        .one(
-            sql!(
-                "SELECT id FROM identities
-                 WHERE user_id = $1 AND provider IN (SELECT value FROM json_each($2))
-                   AND (CAST($3 AS TEXT) IS NULL OR id <> $3) LIMIT 1"
-            ),
-            args![user_id, &json_list(live), but],
-        )
-        .await?;
-    Ok(found.is_some())
+/// Whether the person has an identity at one of the providers in use: a way in.
+pub(crate) async fn has_identity(tx: &mut Tx, user_id: &str, live: &[LiveProvider]) -> Result<bool, DbError> {
+    let linked: Vec<(String, String)> =
+        tx.all(sql!("SELECT provider, issuer FROM identities WHERE user_id = $1"), args![user_id]).await?;
+    Ok(linked.iter().any(|(name, issuer)| live.iter().any(|one| one.serves(name, issuer))))
 }

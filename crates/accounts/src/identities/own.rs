@@ -125,8 +125,7 @@ impl Accounts {
             .await?;
         let removed = removed.ok_or(LinkError::NotThere)?;
         // One of a provider that is gone is no way in, and may always go.
-        let live = self.live_providers();
-        if live.contains(&removed.provider) && !self.has_another_way(&mut tx, &user.id, &live).await? {
+        if self.signs_in(&removed) && !self.has_another_way(&mut tx, &user.id).await? {
             return Err(LinkError::LastWayIn);
         }
         let notice = Notice::IdentityUnlinked {
@@ -147,7 +146,7 @@ impl Accounts {
         }
     }
 
-    async fn has_another_way(&self, tx: &mut Tx, user_id: &str, live: &[String]) -> Result<bool, DbError> {
+    async fn has_another_way(&self, tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
         let found: Option<String> = tx
             .one(
                 sql!(
@@ -157,7 +156,7 @@ impl Accounts {
                 args![user_id],
             )
             .await?;
-        Ok(found.is_some() || has_identity(tx, user_id, live, None).await?)
+        Ok(found.is_some() || has_identity(tx, user_id, &self.live_providers()).await?)
     }
 
     /// Mails, ends the other sessions and open challenges, and makes the change lasting.

@@ -9,7 +9,7 @@ use base::random::token_hash;
 use base::{MINUTE, Micros, Tx, args, sql};
 
 use super::arrive::{Arrival, masked};
-use super::{Inserted, LinkError, Named};
+use super::{Inserted, LinkError, MAX_IDENTITIES, Named};
 use crate::Accounts;
 use crate::gate::{FirstFactor, LinkToken, Onward};
 use crate::notices::Notice;
@@ -53,6 +53,8 @@ pub enum LinkEnd {
     Expired,
     /// It was linked with another account meanwhile.
     Taken,
+    /// The account has as many as it may have ([`MAX_IDENTITIES`]).
+    TooMany,
 }
 
 impl LinkEnd {
@@ -71,6 +73,9 @@ impl LinkEnd {
                 "Nothing was linked, for it took too long. Link it in the settings instead.".to_owned()
             }
             Self::Taken => "Nothing was linked: it signs in to another account here.".to_owned(),
+            Self::TooMany => format!(
+                "Nothing was linked: {MAX_IDENTITIES} linked accounts are the most. Unlink one in the settings first."
+            ),
         }
     }
 }
@@ -288,6 +293,11 @@ impl Accounts {
                 .await?;
             return Ok(if other.is_some() { LinkEnd::OtherAccount } else { LinkEnd::Expired });
         };
+        let count: Option<i64> =
+            tx.one(sql!("SELECT COUNT(*) FROM identities WHERE user_id = $1"), args![&user.id]).await?;
+        if count.unwrap_or(0) >= MAX_IDENTITIES {
+            return Ok(LinkEnd::TooMany);
+        }
         let Waiting { issuer, subject, provider, shown_as, .. } = waiting;
         let named = Named { issuer: &issuer, subject: &subject, provider: &provider, shown_as: &shown_as };
         let label = self.provider_label(&provider);

@@ -110,7 +110,7 @@ impl Accounts {
     /// Begins a trip to the provider of this name.
     ///
     /// # Errors
-    /// [`Limit::TripIp`].
+    /// [`Limit::TripIp`], [`Limit::TripPromptIp`].
     pub async fn begin_trip(
         &self,
         provider: &str,
@@ -120,6 +120,9 @@ impl Accounts {
         client: &Client,
     ) -> Result<NewTrip, ThrottleError> {
         self.throttle(Limit::TripIp, &client.key()).await?;
+        if principal.is_none() && onward.carry.is_some() {
+            self.throttle(Limit::TripPromptIp, &client.key()).await?;
+        }
         let now = self.clock.now();
         let trip = NewTrip {
             state: self.random.token(),

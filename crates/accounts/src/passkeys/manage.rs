@@ -80,7 +80,7 @@ impl Accounts {
                 )
                 .await?;
             let live = self.live_providers();
-            if others.unwrap_or(0) == 0 && !has_identity(tx, user_id, &live, None).await? {
+            if others.unwrap_or(0) == 0 && !has_identity(tx, user_id, &live).await? {
                 return Err(PasskeyError::LastWayIn);
             }
         }

@@ -78,7 +78,7 @@ impl Accounts {
         let live = self.live_providers();
         if user.is_active()
             && without_password(tx, &user.id).await?
-            && !has_identity(tx, &user.id, &live, None).await?
+            && !has_identity(tx, &user.id, &live).await?
         {
             self.queue_reset_link(tx, &user, None, true).await?;
         }

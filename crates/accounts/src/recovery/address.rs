@@ -120,8 +120,9 @@ impl Accounts {
     }
 
     /// Gives the account its former address back, ends every session and challenge, takes away the
-    /// factors that were set up since the change, and mails a link to set a new password: whoever
-    /// changed the address may know the old one, and may have left a passkey behind.
+    /// factors and links that were set up since the change, and mails a link to set a new password:
+    /// whoever changed the address may know the old one, and may have left a passkey or an account
+    /// at a provider behind.
     ///
     /// # Errors
     /// As [`Accounts::confirm_email_change`].
@@ -146,10 +147,11 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Second factors that whoever changed the address could have set up since.
+    /// Second factors and linked accounts that whoever changed the address could have set up since.
     async fn drop_factors_since(&self, tx: &mut Tx, user_id: &str, since: Micros) -> Result<(), DbError> {
         let newer = [
             sql!("DELETE FROM passkeys WHERE user_id = $1 AND created_at >= $2"),
+            sql!("DELETE FROM identities WHERE user_id = $1 AND created_at >= $2"),
             sql!(
                 "DELETE FROM totp_factors WHERE user_id = $1 AND (confirmed_at IS NULL OR confirmed_at >= $2)"
             ),

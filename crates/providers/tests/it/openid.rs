@@ -243,13 +243,14 @@ async fn errors_that_a_browser_brings_are_words_only() {
         ("unauthorized_client", "client"),
         ("temporarily_unavailable", "down"),
         ("<script>", "denied"),
+        ("buy_at_evil_example", "denied"),
     ] {
         let callback = Callback { error: Some(error.to_owned()), ..Callback::default() };
         let options = TripOptions::default();
         let failed =
             side.connector.finish(&oidc(&stub), BACK, &callback, &side.secrets(), options).await.unwrap_err();
         assert_eq!(failed.kind(), kind, "{error}");
-        assert!(!failed.to_string().contains('<'));
+        assert!(!failed.to_string().contains('<') && !failed.to_string().contains("evil"), "{failed}");
     }
     let none = Callback { iss: Some(stub.issuer().to_owned()), ..Callback::default() };
     let failed =

@@ -75,11 +75,22 @@ pub async fn save(
     let Some(stored) = stored(&ctx, &name).await? else {
         return done(&ctx, as_json, PATH, Err(gone(as_json)));
     };
-    let preset = Setup::read(&stored.settings).map(|setup| setup.preset);
+    let before = Setup::read(&stored.settings);
+    let preset = before.as_ref().map(|setup| setup.preset);
     let fresh = input.optional("client_secret").map(|secret| secret.trim().to_owned());
     let fresh = fresh.filter(|secret| !secret.is_empty());
     let mut typed = Typed::read(&mut input, name, preset);
     typed.errors.extend(input.finish().err().unwrap_or_default());
+    // SEC-98: a secret goes only to the address that it was entered for.
+    if fresh.is_none()
+        && stored.secret.is_some()
+        && before.is_none_or(|before| before.place() != typed.setup.place())
+    {
+        typed.wrong(
+            "client_secret",
+            "The address of the provider is another one, and the secret was entered for the one before. Enter it again.",
+        );
+    }
     let secret = fresh.as_ref().or(stored.secret.as_ref()).map_or("", String::as_str);
     let Some(provider) = check(&ctx, &mut typed, secret).await? else {
         return again(&ctx, as_json, typed, true);

@@ -130,7 +130,8 @@ impl TestAccounts {
     }
 
     fn live(&self, names: &[&str]) {
-        let live = |name: &&str| LiveProvider { name: (*name).to_owned(), label: name.to_uppercase() };
+        let live =
+            |name: &&str| LiveProvider { name: (*name).to_owned(), label: name.to_uppercase(), issuer: None };
         self.set_live_providers(names.iter().map(live).collect());
     }
 

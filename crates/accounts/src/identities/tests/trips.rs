@@ -59,11 +59,17 @@ async fn sec_68_secrets_are_sealed_and_trips_are_limited() {
     for secret in [&trip.state, &trip.secrets.nonce, &trip.secrets.verifier, trip.cookie.as_str()] {
         assert!(!stored.contains(secret));
     }
-    for _ in 1..Limit::TripIp.default_rate().count {
+    // Few of them carry a prompt.
+    for _ in 1..Limit::TripPromptIp.default_rate().count {
         begin(&t, TripPurpose::SignIn, None).await;
     }
-    let (onward, from) = (Onward::default(), client("192.0.2.1"));
-    assert!(t.begin_trip("corp", TripPurpose::SignIn, None, &onward, &from).await.is_err());
+    let (prompt, from) = (Onward { next: None, carry: Some("sealed".into()) }, client("192.0.2.1"));
+    assert!(t.begin_trip("corp", TripPurpose::SignIn, None, &prompt, &from).await.is_err());
+    let plain = Onward::default();
+    for _ in Limit::TripPromptIp.default_rate().count + 1..Limit::TripIp.default_rate().count {
+        t.begin_trip("corp", TripPurpose::SignIn, None, &plain, &from).await.unwrap();
+    }
+    assert!(t.begin_trip("corp", TripPurpose::SignIn, None, &plain, &from).await.is_err());
 }
 
 /// SEC-57
