@@ -74,3 +74,7 @@ CREATE INDEX pending_links_user ON pending_links (user_id);
 ALTER TABLE challenges ADD COLUMN link_hash TEXT;
 -- The provider stood for the second factor (SEC-73): a required one is not asked for in this session.
 ALTER TABLE sessions ADD COLUMN stands BOOLEAN NOT NULL DEFAULT FALSE;
+
+-- The provider whose word is all there is for the address, where it is not trusted for addresses: such an account
+-- is as good as unconfirmed to whoever shows that the address is theirs (SEC-71, SEC-72).
+ALTER TABLE users ADD COLUMN email_vouched_by TEXT;

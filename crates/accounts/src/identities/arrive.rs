@@ -59,6 +59,12 @@ pub enum ArriveError {
     Domain { domains: Vec<String> },
     #[error("This account cannot sign in. Ask an Admin.")]
     Inactive,
+    #[error(
+        "There is an account with your address, and only another provider said that the address is its owner's. Sign in \
+         to it as you did before and link this one in the settings, or set a new password by “Forgot it?”, which \
+         confirms the address."
+    )]
+    Unconfirmed,
     #[error(transparent)]
     Limited(#[from] Limited),
     #[error(transparent)]
@@ -244,6 +250,7 @@ impl Accounts {
                 return Ok(Arrived::CheckMail { email: user.email, mail });
             }
             self.confirm_address(tx, &user).await?;
+            self.note_voucher(tx, &user.id, arrival).await?;
         }
         // What lists show follows the provider.
         tx.run(
@@ -292,11 +299,17 @@ impl Accounts {
         if !user.is_active() {
             return Err(ArriveError::Inactive);
         }
-        if user.is_verified() {
+        let shown = user.is_verified() && !self.only_vouched(tx, &user.id).await?;
+        if shown {
             // The second factor comes first; then it is linked.
             let token = self.create_pending(tx, &user.id, arrival).await?;
             let first_factor = arrival.first_factor(&user.id).linking(Some(&token));
             return Ok(Arrived::Known { first_factor, way: Way::Address });
+        }
+        let standing = self.standing_in(tx, &user.id).await?;
+        if user.is_verified() && (standing.password || standing.totp || standing.passkeys) {
+            // They may be the owner's: nobody takes them away here.
+            return Err(ArriveError::Unconfirmed);
         }
         self.claim(tx, &user).await?;
         let shown_as = arrival.vouched.shown_as();
@@ -315,7 +328,7 @@ impl Accounts {
             sql!(
                 "UPDATE users SET password = NULL, password_changed_at = NULL, failures = 0, locked_until = NULL,
                    factor_failures = 0, factor_locked_until = NULL, email_codes_since = NULL, email_codes_used_at = NULL,
-                   expires_at = NULL, email_verified_at = $2
+                   expires_at = NULL, email_verified_at = $2, email_vouched_by = NULL
                  WHERE id = $1"
             ),
             args![&user.id, self.clock.now()],
@@ -337,6 +350,33 @@ impl Accounts {
             tx.run(statement, args![&user.id]).await?;
         }
         Ok(())
+    }
+
+    /// Notes where the address of an account is only this provider's word, and it is not trusted for
+    /// that.
+    pub(super) async fn note_voucher(
+        &self,
+        tx: &mut Tx,
+        user_id: &str,
+        arrival: &Arrival<'_>,
+    ) -> Result<(), DbError> {
+        if arrival.vouched.email_verified && !arrival.rules.trusted_email {
+            tx.run(
+                sql!("UPDATE users SET email_vouched_by = $2 WHERE id = $1"),
+                args![user_id, &arrival.rules.name],
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nobody but a provider that is not trusted for addresses has said that the address is the
+    /// account's: whoever made the account there may have lied (SEC-72).
+    pub(crate) async fn only_vouched(&self, tx: &mut Tx, user_id: &str) -> Result<bool, DbError> {
+        let found: Option<String> = tx
+            .one(sql!("SELECT id FROM users WHERE id = $1 AND email_vouched_by IS NOT NULL"), args![user_id])
+            .await?;
+        Ok(found.is_some())
     }
 
     async fn confirm_address(&self, tx: &mut Tx, user: &User) -> Result<(), DbError> {

@@ -69,6 +69,7 @@ impl Accounts {
                     if self.insert_identity(tx, &user.id, &arrival.named(&shown_as)).await? != Inserted::New {
                         return Err(DbError::Busy("an identity was linked at this moment".into()).into());
                     }
+                    self.note_voucher(tx, &user.id, arrival).await?;
                     let first_factor = arrival.first_factor(&user.id);
                     return Ok(Some(Arrived::Created { user, first_factor }));
                 }

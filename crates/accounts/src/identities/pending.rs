@@ -186,7 +186,10 @@ impl Accounts {
         let mut tx = self.db.begin().await?;
         let user = self.hold_user(&mut tx, &waiting.user_id).await?;
         self.throttle_in(&mut tx, Limit::LinkMail, &waiting.user_id).await?;
-        if let Some(user) = user.filter(|user| user.is_verified() && !user.is_pending()) {
+        // Where nobody but a provider has shown whose address it is, the account may be a stranger's: a new
+        // password by mail is the way, which unlinks what they left.
+        let shown = !self.only_vouched(&mut tx, &waiting.user_id).await?;
+        if let Some(user) = user.filter(|user| shown && user.is_verified() && !user.is_pending()) {
             let mailed =
                 self.create_token(&mut tx, Purpose::LinkIdentity, Some(&user.id), Some(&user.email)).await?;
             let until = self.clock.now() + Purpose::LinkIdentity.lifetime();

@@ -177,7 +177,8 @@ impl Accounts {
             format!("{} {} {} {email}", user.first_name, user.last_name, user.username).to_lowercase();
         tx.run(
             sql!(
-                "UPDATE users SET email = $2, email_canonical = $2, email_verified_at = $3, search = $4 WHERE id = $1"
+                "UPDATE users SET email = $2, email_canonical = $2, email_verified_at = $3, email_vouched_by = NULL, search = $4
+                 WHERE id = $1"
             ),
             args![&user.id, email, now, &search],
         )

@@ -197,16 +197,18 @@ impl Accounts {
         if info.email.is_some() && !proved {
             return Err(RecoveryError::BadToken);
         }
+        let vouched = self.only_vouched(&mut tx, &user.id).await?;
         tx.run(
             sql!(
                 "UPDATE users SET password = $2, password_changed_at = $3, failures = 0, locked_until = NULL,
-                   email_verified_at = CASE WHEN $4 THEN COALESCE(email_verified_at, $3) ELSE email_verified_at END
+                   email_verified_at = CASE WHEN $4 THEN COALESCE(email_verified_at, $3) ELSE email_verified_at END,
+                   email_vouched_by = CASE WHEN $4 THEN NULL ELSE email_vouched_by END
                  WHERE id = $1"
             ),
             args![&user.id, &phc, now, proved],
         )
         .await?;
-        if proved && !user.is_verified() {
+        if proved && (!user.is_verified() || vouched) {
             self.drop_identities(&mut tx, &user, client).await?;
         }
         self.void_tokens(&mut tx, Purpose::ChangeEmail, Some(&user.id)).await?;

@@ -6,6 +6,7 @@ mod links;
 mod own;
 mod roles;
 mod trips;
+mod vouched;
 
 use base::{SECOND, args, sql};
 use tokio::task::JoinSet;
