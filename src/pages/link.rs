@@ -192,7 +192,7 @@ pub async fn mailed(ctx: Ctx, Path(token): Path<String>, input: Input) -> Result
     // Read before it is used up.
     let onward = pending(&ctx).await?.map(|pending| pending.onward).unwrap_or_default();
     let first = match &ctx.link_cookie {
-        Some(cookie) => accounts.confirm_link(&token, cookie).await?,
+        Some(cookie) => accounts.confirm_link(&token, cookie, &ctx.client).await?,
         None => None,
     };
     let Some(first) = first else {

@@ -237,7 +237,7 @@ impl Accounts {
         let user: Option<User> = tx
             .one(
                 sql!(
-                    "UPDATE users SET email_verified_at = COALESCE(email_verified_at, $3)
+                    "UPDATE users SET email_verified_at = COALESCE(email_verified_at, $3), email_vouched_by = NULL
                      WHERE id = $1 AND email_canonical = $2 AND deactivated_at IS NULL
                        AND (expires_at IS NULL OR expires_at > $3)
                      RETURNING id, username, email, first_name, last_name, created_at, email_verified_at,

@@ -151,7 +151,7 @@ pub fn lost(ctx: &Ctx, provider: &Provider) -> Response {
         status: StatusCode::BAD_REQUEST,
         title: "This sign-in does not go on".to_owned(),
         what:
-            "It was begun in another browser, was used already, or took longer than ten minutes. Nothing was \
+            "It was begun in another browser or window, was used already, or took longer than ten minutes. Nothing was \
                changed."
                 .to_owned(),
         again: false,

@@ -90,6 +90,17 @@ struct Waiting {
     expires_at: Micros,
 }
 
+/// Whose account it is, to somebody who reads the mail of its address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// The address was confirmed: whoever reads its mail is the owner.
+    Owners,
+    /// Only a provider said so that is not trusted for addresses, and nothing but providers opens it.
+    Vouched,
+    /// Nobody has shown it, or the account has a password or a factor of somebody unknown.
+    Nobodys,
+}
+
 impl FromRow for Waiting {
     fn from_row(row: &Row<'_>) -> Result<Self, DbError> {
         Ok(Self {
@@ -186,10 +197,13 @@ impl Accounts {
         let mut tx = self.db.begin().await?;
         let user = self.hold_user(&mut tx, &waiting.user_id).await?;
         self.throttle_in(&mut tx, Limit::LinkMail, &waiting.user_id).await?;
-        // Where nobody but a provider has shown whose address it is, the account may be a stranger's: a new
-        // password by mail is the way, which unlinks what they left.
-        let shown = !self.only_vouched(&mut tx, &waiting.user_id).await?;
-        if let Some(user) = user.filter(|user| shown && user.is_verified() && !user.is_pending()) {
+        // An account that nobody but a provider vouches for may be a stranger's: whatever else opens it stays
+        // with a new password by mail.
+        let whose = match &user {
+            Some(user) => self.whose(&mut tx, user).await?,
+            None => Whose::Nobodys,
+        };
+        if let Some(user) = user.filter(|user| whose != Whose::Nobodys && !user.is_pending()) {
             let mailed =
                 self.create_token(&mut tx, Purpose::LinkIdentity, Some(&user.id), Some(&user.email)).await?;
             let until = self.clock.now() + Purpose::LinkIdentity.lifetime();
@@ -230,19 +244,23 @@ impl Accounts {
     }
 
     /// Uses a mailed link up, in the browser whose cookie holds the pending link: the account is
-    /// proved by its address and the provider, and the gate asks for the second factor (SEC-65). `None`
-    /// for a link that does not work (any more), or not here.
+    /// proved by its address and the provider, and the gate asks for the second factor (SEC-65). Where this is
+    /// the first proof of the address, what was linked before is unlinked (SEC-72). `None` for a link that
+    /// does not work (any more), or not here.
     pub async fn confirm_link(
         &self,
         mailed: &str,
         token: &LinkToken,
+        client: &Client,
     ) -> Result<Option<FirstFactor>, DbError> {
         let Some(waiting) = self.waiting(token).await? else { return Ok(None) };
         let mut tx = self.db.begin().await?;
         let user = self.hold_user(&mut tx, &waiting.user_id).await?;
-        let Some(user) = user.filter(|user| user.is_verified() && !user.is_pending()) else {
+        let Some(user) = user.filter(|user| !user.is_pending()) else { return Ok(None) };
+        let whose = self.whose(&mut tx, &user).await?;
+        if whose == Whose::Nobodys {
             return Ok(None);
-        };
+        }
         let rows = tx
             .run(
                 sql!(
@@ -262,9 +280,60 @@ impl Accounts {
         if !is_theirs {
             return Ok(None);
         }
+        let mut ended = Vec::new();
+        if whose == Whose::Vouched {
+            self.drop_identities(&mut tx, &user, Some(&token.hash()), client).await?;
+            tx.run(sql!("DELETE FROM challenges WHERE user_id = $1"), args![&user.id]).await?;
+            ended = self.end_all_in(&mut tx, &user.id, None).await?;
+            tx.run(sql!("UPDATE users SET email_vouched_by = NULL WHERE id = $1"), args![&user.id]).await?;
+        }
         tx.commit().await?;
+        self.announce_sessions(ended);
+        self.mail_waits();
         let first_factor = FirstFactor::by_provider(&user.id, &waiting.provider);
         Ok(Some(first_factor.linking(Some(token)).onward(waiting.onward)))
+    }
+
+    /// Who has shown that the account is theirs, as far as a mail to its address can tell.
+    async fn whose(&self, tx: &mut Tx, user: &User) -> Result<Whose, DbError> {
+        if !user.is_verified() {
+            return Ok(Whose::Nobodys);
+        }
+        if !self.only_vouched(tx, &user.id).await? {
+            return Ok(Whose::Owners);
+        }
+        let standing = self.standing_in(tx, &user.id).await?;
+        let has_own = standing.password || standing.totp || standing.passkeys;
+        Ok(if has_own { Whose::Nobodys } else { Whose::Vouched })
+    }
+
+    /// Unlinks everything from an account whose address is shown to be somebody's for the first time (SEC-72):
+    /// it may be of somebody who only said so. The wait under the hash `but` goes on.
+    pub(crate) async fn drop_identities(
+        &self,
+        tx: &mut Tx,
+        user: &User,
+        but: Option<&str>,
+        client: &Client,
+    ) -> Result<(), DbError> {
+        let gone: Vec<(String, String)> = tx
+            .all(
+                sql!("DELETE FROM identities WHERE user_id = $1 RETURNING provider, shown_as"),
+                args![&user.id],
+            )
+            .await?;
+        tx.run(
+            sql!(
+                "DELETE FROM pending_links WHERE user_id = $1 AND (CAST($2 AS TEXT) IS NULL OR token_hash <> $2)"
+            ),
+            args![&user.id, but],
+        )
+        .await?;
+        for (provider, shown_as) in gone {
+            let notice = Notice::IdentityUnlinked { provider: self.provider_label(&provider), shown_as };
+            self.notify(tx, user, &notice, Some(client)).await?;
+        }
+        Ok(())
     }
 
     /// Links what waits under this hash, if it waits for `user`, whose row is held; at most once.

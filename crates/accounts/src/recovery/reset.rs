@@ -209,7 +209,7 @@ impl Accounts {
         )
         .await?;
         if proved && (!user.is_verified() || vouched) {
-            self.drop_identities(&mut tx, &user, client).await?;
+            self.drop_identities(&mut tx, &user, None, client).await?;
         }
         self.void_tokens(&mut tx, Purpose::ChangeEmail, Some(&user.id)).await?;
         self.forget_failures(&mut tx, &user, client).await?;
@@ -219,23 +219,6 @@ impl Accounts {
         self.announce_sessions(ended);
         self.mail_waits();
         Ok(user)
-    }
-
-    /// SEC-72: nobody had shown before that the address is theirs, so what was linked until now may be
-    /// of somebody who only said so, and would let them in past the new password.
-    async fn drop_identities(&self, tx: &mut Tx, user: &User, client: &Client) -> Result<(), DbError> {
-        let gone: Vec<(String, String)> = tx
-            .all(
-                sql!("DELETE FROM identities WHERE user_id = $1 RETURNING provider, shown_as"),
-                args![&user.id],
-            )
-            .await?;
-        tx.run(sql!("DELETE FROM pending_links WHERE user_id = $1"), args![&user.id]).await?;
-        for (provider, shown_as) in gone {
-            let notice = Notice::IdentityUnlinked { provider: self.provider_label(&provider), shown_as };
-            self.notify(tx, user, &notice, Some(client)).await?;
-        }
-        Ok(())
     }
 
     /// Who has just set the password need not wait for the wrong ones typed before, here.

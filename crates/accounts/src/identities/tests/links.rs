@@ -80,14 +80,14 @@ async fn sec_71_a_mailed_link_works_once_and_only_in_the_browser_that_asked() {
     // A stranger's browser, even with a pending link of its own.
     let stranger = Vouched { subject: "sub-stranger".into(), ..vouched("ann") };
     let foreign = to_prove(t.arrives(&stranger, &rules()).await.unwrap());
-    assert!(t.confirm_link(&mailed, &foreign).await.unwrap().is_none());
+    assert!(t.confirm_link(&mailed, &foreign, &client("192.0.2.9")).await.unwrap().is_none());
     assert_eq!(t.mailed_link(&mailed, &foreign).await.unwrap(), None);
     t.clock.advance(20 * base::MINUTE);
     assert_eq!(t.mailed_link(&mailed, &token).await.unwrap().unwrap().shown_as, "ann");
     let (accounts_token, text) = (token.clone(), mailed.clone());
     let firsts = race(&t, move |accounts, _| {
         let (token, mailed) = (accounts_token.clone(), text.clone());
-        async move { accounts.confirm_link(&mailed, &token).await.unwrap() }
+        async move { accounts.confirm_link(&mailed, &token, &client("192.0.2.9")).await.unwrap() }
     })
     .await;
     let mut good: Vec<_> = firsts.into_iter().flatten().collect();
@@ -106,7 +106,7 @@ async fn sec_65_a_mailed_link_asks_for_the_second_factor_and_needs_a_confirmed_a
     t.with_totp(&ann.id).await;
     let token = waits(&t, "ann").await;
     t.send_link_mail(&token, &client("192.0.2.7")).await.unwrap();
-    let first = t.confirm_link(&t.mailed_token().await, &token).await.unwrap().unwrap();
+    let first = t.confirm_link(&t.mailed_token().await, &token, &client("192.0.2.9")).await.unwrap().unwrap();
     assert!(matches!(t.passes(first).await, Outcome::Challenge(_)));
     let ben = t.person("ben").await;
     t.unconfirm(&ben.id).await;

@@ -80,3 +80,32 @@ async fn sec_71_a_mail_or_a_trusted_word_ends_the_doubt() {
     assert!(matches!(arrived, Arrived::Known { way: Way::Address, .. }), "{arrived:?}");
     assert_eq!(t.list_identities(&ben.user.id).await.unwrap().len(), 1);
 }
+
+/// SEC-71, SEC-72: who came by one provider and comes by another proves it by a mail, for nobody is trusted; the
+/// first one is unlinked, for it may have lied, and can be linked again the same way.
+#[tokio::test]
+async fn sec_72_a_mailed_link_unlinks_what_was_never_shown() {
+    let t = crate::testing::accounts("vouched-mailed").await;
+    let (maker, lie) = made(&t).await;
+    t.live(&["lax", "corp"]);
+    let here = client("192.0.2.9");
+    let token = to_prove(t.arrives(&owner(), &rules()).await.unwrap());
+    t.send_link_mail(&token, &here).await.unwrap();
+    let first = t.confirm_link(&t.mailed_token().await, &token, &here).await.unwrap().unwrap();
+    assert_eq!(t.principal(&maker.token).await.unwrap(), None);
+    let session = session(t.passes(first).await);
+    assert!(matches!(session.link, Some(LinkEnd::Linked { .. })), "{:?}", session.link);
+    let linked = t.list_identities(&maker.user.id).await.unwrap();
+    assert_eq!((linked.len(), linked[0].provider.as_str()), (1, "corp"));
+    assert_eq!(t.mails("identity_unlinked").await.len(), 1);
+    to_prove(t.arrives(&lie, &ProviderRules { name: "lax".into(), ..rules() }).await.unwrap());
+
+    // A password set between the mail and the link is somebody's: the link does nothing.
+    let t = crate::testing::accounts("vouched-mailed-late").await;
+    let (maker, _) = made(&t).await;
+    let token = to_prove(t.arrives(&owner(), &rules()).await.unwrap());
+    t.send_link_mail(&token, &here).await.unwrap();
+    t.with_totp(&maker.user.id).await;
+    assert!(t.confirm_link(&t.mailed_token().await, &token, &here).await.unwrap().is_none());
+    assert_eq!(t.list_identities(&maker.user.id).await.unwrap().len(), 1);
+}
