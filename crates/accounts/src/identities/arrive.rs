@@ -159,7 +159,11 @@ impl Accounts {
                 Some(user) if user.is_pending() && user.is_active() && self.confirms(&arrival) => {
                     self.newcomer(tx, &arrival, &email).await?
                 }
-                Some(user) => Some(self.met(tx, &arrival, user).await?),
+                Some(user) => match self.known(tx, vouched).await? {
+                    // It was linked while this waited for the account's row.
+                    Some(found) => Some(self.returned(tx, &arrival, found).await?),
+                    None => Some(self.met(tx, &arrival, user).await?),
+                },
                 None => self.newcomer(tx, &arrival, &email).await?,
             };
             if let Some(arrived) = arrived {
