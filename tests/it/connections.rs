@@ -51,10 +51,7 @@ async fn sec_61_linking_and_unlinking_end_other_sessions_and_are_mailed() {
     let back = link(&house, &ann).await;
     assert_eq!((back.status.as_u16(), back.location()), (303, Some(PATH)), "{back:?}");
     let page = told(&ann).await;
-    assert!(
-        page.contains("Corp ID (ada) is linked") && page.contains("account of Corp ID"),
-        "{page}"
-    );
+    assert!(page.contains("Corp ID (ada) is linked") && page.contains("account of Corp ID"), "{page}");
     assert!(!signed_in(&phone).await && signed_in(&ann).await);
     assert_eq!(house.app.mails_to("identity_linked", "ann@example.org").await.len(), 1);
     assert!(text(&ann.get("/settings/2fa").await.body).contains("1 linked"));

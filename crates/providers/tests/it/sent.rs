@@ -37,11 +37,9 @@ async fn an_account_is_chosen_where_the_provider_is_known_to_offer_it() {
     let (side, stub) = (Side::new(), stub().await);
     let (secrets, choose) = (side.secrets(), TripOptions { fresh: false, choose: true });
     let github = crate::settings(Preset::GitHub);
-    for (settings, options, asked) in [
-        (&github, choose, true),
-        (&github, TripOptions::default(), false),
-        (&oidc(&stub), choose, false),
-    ] {
+    for (settings, options, asked) in
+        [(&github, choose, true), (&github, TripOptions::default(), false), (&oidc(&stub), choose, false)]
+    {
         let trip = side.connector.begin(settings, BACK, "s", &secrets, options).await.unwrap();
         assert_eq!(trip.url.as_str().contains("prompt=select_account"), asked, "{}", trip.url);
     }
