@@ -279,7 +279,7 @@ async fn the_administration_of_accounts() -> Result {
     look(&ada, "step-up-wrong").await?;
     ada.fill("step_up_password", PASSWORD).await?;
     ada.click("Go on").await?;
-    ada.wait_url("/admin/settings").await?;
+    ada.wait_text("This site is called Tulips").await?;
     house.set_up_totp(&ada).await?;
     house.forget_proofs().await?;
     ask("step-up-code").await?;
