@@ -133,7 +133,8 @@ pub async fn send_mail(ctx: Ctx, input: Input) -> Result<Response, AppError> {
     match sent {
         Ok(()) => {
             let words = format!(
-                "If {} is confirmed here, a link is on its way to it. Open it in this browser, within 30 minutes.",
+                "If {} is confirmed here, a link is on its way to it. Open it in this browser, within 30 minutes. If \
+                 nothing comes, “Forgot it?” sets a new password by mail.",
                 pending.email
             );
             Ok(if as_json {

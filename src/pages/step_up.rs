@@ -308,7 +308,7 @@ pub async fn came_back(
     trip: &FinishedTrip,
     vouched: &Vouched,
 ) -> Result<Response, AppError> {
-    let (Some(token), Some((form, _))) = (&ctx.session_token, waiting(ctx, principal, &trip.onward)) else {
+    let (Some(token), Some(form)) = (&ctx.session_token, waiting(ctx, principal, &trip.onward)) else {
         return Err(AppError::Csrf);
     };
     match ctx.app.accounts.step_up_by_provider(principal, token, trip, vouched).await {
@@ -332,14 +332,14 @@ pub async fn came_back(
 /// The form once more after a trip to a provider that came to nothing, with what happened; `None` where
 /// none waits (any more).
 pub async fn another_way(ctx: &Ctx, onward: &Onward, words: String) -> Option<Response> {
-    let (form, _) = waiting(ctx, ctx.principal.as_deref()?, onward)?;
+    let form = waiting(ctx, ctx.principal.as_deref()?, onward)?;
     Some(form.show(false, Some(words), false).await)
 }
 
-/// The form that waits with a trip, and what was asked.
-fn waiting<'a>(ctx: &'a Ctx, principal: &'a Principal, onward: &Onward) -> Option<(Form<'a>, Input)> {
+/// The form that waits with a trip, while its seal is good.
+fn waiting<'a>(ctx: &'a Ctx, principal: &'a Principal, onward: &Onward) -> Option<Form<'a>> {
     let path = onward.next.clone().filter(|path| safe_next(path))?;
     let carry = onward.carry.clone()?;
-    let asked = unseal(ctx, principal, &path, &carry)?;
-    Some((Form { ctx, principal, path, carry }, asked))
+    unseal(ctx, principal, &path, &carry)?;
+    Some(Form { ctx, principal, path, carry })
 }
